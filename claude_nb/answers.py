@@ -1,0 +1,43 @@
+"""What a command answers with, and what its mistakes are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TypeVar
+
+from claude_nb.errors import ClaudeNbError
+from claude_nb.prompt_line import PromptLineError
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text below a header; `notes` are lines below them."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+
+
+class Verbatim(str):
+    """Text that is shown exactly as it is."""
+
+
+Answer = Table | str | None
+
+
+class Mistake(PromptLineError):
+    """The command was not given as it has to be; the message says how."""
+
+
+def wait_for(future: Future[_T], seconds: float, otherwise: str) -> _T:
+    """The future's result within so many seconds; `otherwise` says what is not there yet."""
+    try:
+        return future.result(seconds)
+    except TimeoutError:
+        raise ClaudeNbError(
+            f"{otherwise}, after {seconds:.0f} s. Look at `%claude /status`, and try again."
+        ) from None

@@ -1,0 +1,105 @@
+"""Whose message is it? Which turn each message of Claude Code belongs to. No I/O.
+
+Claude Code writes one stream. Most of it answers the prompt that was written last, but when a background
+task of Claude's has ended, Claude Code starts a turn *of its own*, at any moment: also between the time a
+prompt is written and the time it is taken up. What tells them apart:
+
+- each prompt carries a uuid of ours, and its *echo* comes just before the first word of its answer;
+- a result names the prompts it answers; a turn of Claude Code's own names none;
+- a prompt that is taken up in the middle of such a turn is named by that turn's result all the same.
+
+So words before the echo are Claude Code's own, words after it the prompt's. An own turn belongs to the
+turn that started the task: its `aftermath`, shown where the task was started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from claude_nb.turn import Turn
+
+_WORDS = ("StreamEvent", "AssistantMessage")
+
+
+class Attribution:
+    """The turns of one process: the prompt's (`turn`), Claude Code's own (`own`), and the running tasks."""
+
+    def __init__(self, make_own: Callable[[], Turn]) -> None:
+        self.turn: Turn | None = None
+        self.own: Turn | None = None
+        # Background tasks that run now, and the turn that started each.
+        self.tasks: dict[str, Turn | None] = {}
+        self._make_own = make_own
+        self._prompt_id: str | None = None
+        self._echoed = False
+        self._origin: Turn | None = None
+
+    def __repr__(self) -> str:
+        return f"<Attribution: prompt {self.turn!r}, own {self.own!r}, {len(self.tasks)} tasks>"
+
+    @property
+    def quiet(self) -> bool:
+        """Claude Code does nothing of its own: a prompt written now is taken up at once."""
+        return self.own is None
+
+    def expect(self, turn: Turn, prompt_id: str) -> None:
+        """The prompt is about to be written."""
+        self.turn, self._prompt_id, self._echoed = turn, prompt_id, False
+
+    def forget(self) -> None:
+        """The prompt is over, or its process is gone."""
+        self.turn, self._prompt_id, self._echoed = None, None, False
+
+    def whose(self, message: Any) -> Turn | None:
+        """The turn to apply the message to; None for what is nobody's."""
+        kind = type(message).__name__
+        self._track_task(kind, message)
+        if kind == "UserMessage" and message.uuid is not None and message.uuid == self._prompt_id:
+            self._echoed = True
+            return None
+        if kind == "ResultMessage":
+            return self.turn if self.answers_prompt(message) else self.own
+        if self.turn is not None and self._echoed:
+            return self.turn
+        if self.own is None and kind in _WORDS and not _is_synthetic(message):
+            self._begin_own()
+        # What is neither words nor an echo, such as news of an API error, may come before the echo.
+        return self.own or self.turn
+
+    def answers_prompt(self, result: Any) -> bool:
+        """The result ends the prompt's turn."""
+        if self.turn is None:
+            return False
+        named = [*(result.user_message_uuids or []), result.user_message_uuid]
+        if any(named):
+            return self._prompt_id in named
+        return self.own is None or self._echoed
+
+    def end_own(self) -> Turn | None:
+        """Claude Code's own turn is over; the turn it was, None if there was none."""
+        own, self.own = self.own, None
+        return own
+
+    def _begin_own(self) -> None:
+        self.own = self._make_own()
+        if self._origin is not None:
+            self._origin._add_aftermath(self.own)
+
+    def _track_task(self, kind: str, message: Any) -> None:
+        if kind == "TaskStartedMessage":
+            self.tasks[message.task_id] = self.turn or self._origin
+        elif kind == "TaskNotificationMessage":
+            self._origin = self.tasks.pop(message.task_id, self._origin)
+        elif kind == "TaskUpdatedMessage" and message.status in _TASK_ENDED and message.task_id in self.tasks:
+            self._origin = self.tasks.pop(message.task_id)
+
+
+def _is_synthetic(message: Any) -> bool:
+    """Claude Code's own words, which a command such as `/context` answers with, without an echo."""
+    return getattr(message, "model", None) == "<synthetic>"
+
+
+# The SDK's TERMINAL_TASK_STATUSES, which cannot be had without importing all of it.
+_TASK_ENDED = frozenset({"completed", "failed", "killed", "stopped"})

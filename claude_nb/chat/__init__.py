@@ -1,0 +1,1 @@
+"""The chat: a panel in a notebook that shows a session and talks to it."""

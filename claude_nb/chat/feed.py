@@ -1,0 +1,287 @@
+"""Follow a session for the chats that show it: its record, and all its turns, wherever they were asked.
+
+One feed serves all chats of a session, with a thread that lives while there are any. The thread is told by
+the session and its turns that something has changed, looks at what there is now, and tells each chat the
+difference, no more often than a page can draw and a Jupyter server lets pass.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import threading
+import time
+import weakref
+from collections import deque
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Protocol
+
+from claude_nb.chat.head import head
+from claude_nb.chat.log import ChatLog, Op
+from claude_nb.chat.past import past_turns
+from claude_nb.chat.turns import Shown, TurnView, entries_of
+from claude_nb.render.throttle import Throttle
+
+if TYPE_CHECKING:
+    from claude_nb.asking.desk import Pending
+    from claude_nb.session import Session
+    from claude_nb.turn import Turn
+
+log = logging.getLogger(__name__)
+
+# So many turns are read from the record at a time: some screens full.
+_PAGE = 30
+# So many are kept; older ones are read from the record again when somebody wants to see them.
+_MOST_TURNS = 300
+# States that change without an event, such as a turn that says nothing, are looked at this often.
+_HEARTBEAT = 2.0
+# An update costs its message as well as what is in it.
+_GAP = 0.1
+
+
+class Listener(Protocol):
+    """A chat. Called in the feed's thread."""
+
+    def patch(self, change: dict[str, Any]) -> None:
+        """The log has changed: `feed`, `rev` (the number of its state now), `ops`, `more` (earlier turns)."""
+
+    def head_changed(self, head: dict[str, Any]) -> None:
+        """What stands around the log has changed."""
+
+    def turns_changed(self) -> None:
+        """A turn is over, or earlier ones were read."""
+
+
+class Feed:
+    """What the chats of one session show."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        # The page tells by it which session an operation belongs to.
+        self.id = secrets.token_hex(4)
+        self.rev = 0
+        self.more = False
+        self._log = ChatLog()
+        self._live: dict[str, TurnView[Turn]] = {}
+        self._turns: dict[str, Shown] = {}
+        self._turns_changed = False
+        self._new: deque[Turn] = deque()
+        self._listeners: list[Listener] = []
+        self._head: dict[str, Any] = {}
+        self._lock = threading.RLock()
+        self._changed = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._wants_earlier = False
+        self._room = _MOST_TURNS
+        self._usage: dict[str, str] = {}
+        self._conversation = (session.id, session.turns)
+
+    def __repr__(self) -> str:
+        return f"<Feed of {self.session.name!r}, {len(self._log)} turns, {len(self._listeners)} chats>"
+
+    # -- from any thread ----------------------------------------------------------------------
+
+    def subscribe(self, listener: Listener) -> None:
+        """From now on, until `unsubscribe`."""
+        with self._lock:
+            self._listeners = [*self._listeners, listener]
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="claude_nb_chat", daemon=True)
+                self._thread.start()
+        self.look()
+
+    def unsubscribe(self, listener: Listener) -> None:
+        """No more."""
+        with self._lock:
+            self._listeners = [known for known in self._listeners if known is not listener]
+        self.look()
+
+    def look(self) -> None:
+        """Something may have changed."""
+        self._changed.set()
+
+    def show_earlier(self) -> None:
+        """Read more of the record."""
+        self._wants_earlier = True
+        self.look()
+
+    def snapshot(self) -> dict[str, Any]:
+        """The whole log as it was told so far."""
+        with self._lock:
+            entries = [entry.state() for entry in self._log.entries()]
+            return {"feed": self.id, "rev": self.rev, "entries": entries, "more": self.more}
+
+    @property
+    def turns(self) -> list[Shown]:
+        """What is shown, the first one first."""
+        with self._lock:
+            return [self._turns[turn] for turn in self._log.turns]
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """What stands around the log now."""
+        return {**head(self.session), "usage": " \u00b7 ".join(filter(None, self._usage.values()))}
+
+    def pending(self, entry: str) -> Pending | None:
+        """The open question that an entry shows."""
+        with self._lock:
+            found = (view.pending(entry) for view in self._live.values())
+            return next((pending for pending in found if pending is not None), None)
+
+    def prompt(self, turn: str) -> str:
+        """What was asked in a turn of this kernel; empty if that is not known."""
+        recent = [self.session.last_turn, *(view.turn for view in self._live.values())]
+        return next((known.prompt for known in recent if known is not None and known.id == turn), "")
+
+    # -- called by the session, in its thread --------------------------------------------------
+
+    def _follow(self, turn: Turn) -> None:
+        if turn is self.session.running or not turn.prompt:
+            self._new.append(turn)
+        self.look()
+
+    def _on_state(self, _change: Any) -> None:
+        self.look()
+
+    # -- the thread ---------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        self.session.followers.append(self._follow)
+        self.session.observe(self._on_state, "state")
+        throttle = Throttle(time.monotonic())
+        try:
+            self._begin()
+            while True:
+                self._changed.wait(_HEARTBEAT)
+                self._changed.clear()
+                if self._is_over():
+                    return
+                length = self._step()
+                if length:
+                    time.sleep(max(_GAP, throttle.due(time.monotonic(), length)))
+        except Exception:
+            log.exception("the chat of %r is no longer up to date", self.session.name)
+        finally:
+            self.session.followers.remove(self._follow)
+            self.session.unobserve(self._on_state, "state")
+
+    def _is_over(self) -> bool:
+        with self._lock:
+            if not self._listeners:
+                self._thread = None
+            return self._thread is None
+
+    def _begin(self) -> None:
+        """What goes on already, and what the record has."""
+        for turn in (self.session.conversation.working, self.session.running):
+            if turn is not None and not turn.done():
+                self._new.append(turn)
+        self._wants_earlier = self.session.turns > 0
+
+    def _step(self) -> int:
+        """Look at all that may have changed and tell it; the length of what was told."""
+        with self._lock:
+            ops = [*self._forgotten(), *self._begun(), *self._grown(), *self._earlier(), *self._too_old()]
+            if ops:
+                self.rev += 1
+            change = {"feed": self.id, "rev": self.rev, "ops": ops, "more": self.more}
+            listeners = self._listeners
+            turns_changed, self._turns_changed = self._turns_changed, False
+        if ops:
+            for listener in listeners:
+                listener.patch(change)
+        if turns_changed:
+            for listener in listeners:
+                listener.turns_changed()
+        self._tell_head(listeners)
+        return len(json.dumps(ops)) if ops else 0
+
+    def _begun(self) -> list[Op]:
+        while self._new:
+            turn = self._new.popleft()
+            if turn.id not in self._live and turn.id not in self._log:
+                turn.followers.append(self.look)
+                self._live[turn.id] = TurnView(turn)
+                self._turns[turn.id] = turn
+        return []
+
+    def _grown(self) -> list[Op]:
+        ops: list[Op] = []
+        for key, view in list(self._live.items()):
+            ended = view.turn.reply is not None  # asked first: it may end while it is looked at
+            ops += self._log.update(key, view.entries())
+            if ended:
+                del self._live[key]
+                view.turn.followers.remove(self.look)
+                self._note_usage(view.turn)
+                self._turns_changed = True
+        return ops
+
+    def _note_usage(self, turn: Turn) -> None:
+        """How full the context is, once Claude Code has said it, and what the session has cost."""
+
+        def told(answer: Future[str | None]) -> None:
+            if answer.exception() is None and (fill := answer.result()):  # Claude Code may be too old
+                self._usage = {"context": fill, "cost": self._usage.get("cost", "")}
+                self.look()
+
+        if turn.reply is not None and turn.reply.cost_usd:
+            self._usage["cost"] = f"${turn.reply.cost_usd:.2f}"
+        self.session.portal.run(self.session.context_fill()).add_done_callback(told)
+
+    def _earlier(self) -> list[Op]:
+        if not self._wants_earlier:
+            return []
+        self._wants_earlier = False
+        known = self._log.turns
+        turns = past_turns(self.session, but=self._live)
+        places = [place for place, turn in enumerate(turns) if turn.id in known]
+        before = turns[: places[0]] if places else turns
+        self.more = len(before) > _PAGE
+        # What somebody wanted to see must not be too old at once.
+        self._room = max(_MOST_TURNS, len(self._log) + 2 * _PAGE)
+        self._turns |= {turn.id: turn for turn in before[-_PAGE:]}
+        self._turns_changed = True
+        return self._log.put_before(entries_of(before[-_PAGE:]))
+
+    def _too_old(self) -> list[Op]:
+        ops: list[Op] = []
+        while len(self._log) > self._room and self._log.turns[0] not in self._live:
+            ops += self._drop(self._log.turns[0])
+            self.more = True
+        return ops
+
+    def _forgotten(self) -> list[Op]:
+        """The session's conversation was started afresh."""
+        (old_id, old_turns), self._conversation = self._conversation, (self.session.id, self.session.turns)
+        if self.session.id == old_id or self.session.turns >= old_turns:
+            return []
+        self.more = False
+        return [op for turn in self._log.turns if turn not in self._live for op in self._drop(turn)]
+
+    def _drop(self, turn: str) -> list[Op]:
+        self._turns.pop(turn, None)
+        self._turns_changed = True
+        return self._log.drop(turn)
+
+    def _tell_head(self, listeners: list[Listener]) -> None:
+        now = self.head
+        if now != self._head:
+            self._head = now
+            for listener in listeners:
+                listener.head_changed(now)
+
+
+# By the id of the session's object, which lives as long as its feed.
+_feeds: weakref.WeakValueDictionary[int, Feed] = weakref.WeakValueDictionary()
+_finding = threading.Lock()
+
+
+def feed_of(session: Session) -> Feed:
+    """The one feed of a session."""
+    with _finding:
+        feed = _feeds.get(id(session))
+        if feed is None:
+            feed = _feeds[id(session)] = Feed(session)
+        return feed

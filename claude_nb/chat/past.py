@@ -1,0 +1,97 @@
+"""The turns of a conversation that are over, read from Claude Code's own record of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from claude_nb.history import as_typed, printed, said_by_nobody
+from claude_nb.reply import (
+    Block,
+    Reply,
+    TextBlock,
+    ThinkingBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+    result_images,
+    result_text,
+)
+
+if TYPE_CHECKING:
+    from claude_nb.asking.desk import Pending
+    from claude_nb.session import Session
+
+
+@dataclass
+class PastTurn:
+    """A prompt and what came of it. `id` is the prompt's, as in the `Turn` that it was."""
+
+    id: str
+    prompt: str
+    blocks: list[Block] = field(default_factory=list)
+    news: str | None = None
+    reply: Reply | None = None
+    question: Pending | None = None
+
+
+def past_turns(session: Session, *, but: Collection[str] = ()) -> list[PastTurn]:
+    """All that there is, the first one first, without the turns of these ids."""
+    from claude_agent_sdk import get_session_messages
+
+    turns: list[PastTurn] = []
+    tools: dict[str, ToolUseBlock] = {}
+    for message in get_session_messages(session.id):
+        content: Any = message.message
+        parts = _parts(content.get("content") if isinstance(content, dict) else content)
+        if message.type == "user" and (prompt := _prompt(parts)):
+            turns.append(PastTurn(message.uuid, prompt))
+        elif turns:
+            turns[-1].blocks += _blocks(parts, message.type == "assistant", tools)
+    return [turn for turn in turns if turn.id not in but]
+
+
+def _parts(content: Any) -> list[dict[str, Any]]:
+    if isinstance(content, list):
+        return [part for part in content if isinstance(part, dict)]
+    return [{"type": "text", "text": result_text(content)}]
+
+
+def _prompt(parts: list[dict[str, Any]]) -> str:
+    """What a person typed, which is the last text; empty if the message is nothing of a person's."""
+    if any(part.get("type") == "tool_result" for part in parts):
+        return ""
+    texts = [str(part.get("text", "")).strip() for part in parts if part.get("type") == "text"]
+    text = texts[-1] if texts else ""
+    return "" if said_by_nobody(text) or printed(text) is not None else as_typed(text)
+
+
+def _blocks(parts: list[dict[str, Any]], claude: bool, tools: dict[str, ToolUseBlock]) -> list[Block]:
+    found: list[Block] = []
+    for part in parts:
+        match part.get("type"):
+            case "text":
+                text = str(part.get("text", ""))
+                said = text if claude else printed(text)
+                found += [TextBlock(said, done=True)] if said else []
+            case "thinking" if claude:
+                found.append(ThinkingBlock(str(part.get("thinking", "")), done=True))
+            case "tool_use":
+                tool = ToolUseBlock(
+                    str(part.get("id")), str(part.get("name")), part.get("input") or {}, done=True
+                )
+                tools[tool.id] = tool
+                found.append(tool)
+            case "tool_result":
+                found += _result(part, tools)
+    return found
+
+
+def _result(part: dict[str, Any], tools: dict[str, ToolUseBlock]) -> list[Block]:
+    failed = bool(part.get("is_error"))
+    content = part.get("content")
+    name = str(part.get("tool_use_id"))
+    if name in tools:
+        tools[name].state = "failed" if failed else "ok"
+        tools[name].result = result_text(content)
+    return [ToolResultBlock(name, result_text(content), failed, result_images(content))]

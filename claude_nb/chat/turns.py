@@ -1,0 +1,214 @@
+"""A turn as the entries of a chat, rendered anew only where it has changed.
+
+A turn under way and one that was read from the record (`past.py`) are shown alike.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from claude_nb.asking.card import choice_state
+from claude_nb.asking.parts import choices, form, seen, title
+from claude_nb.asking.shown import card_html, outcome, tag
+from claude_nb.chat.log import Entry, Kind
+from claude_nb.render.html import HtmlStream, images_html, notice_html, thinking_html, tool_html
+from claude_nb.reply import Block, Reply, Status, TextBlock, ThinkingBlock, ToolResultBlock, ToolUseBlock
+
+if TYPE_CHECKING:
+    from claude_nb.asking.desk import Pending
+
+_ENDINGS = {
+    Status.INTERRUPTED: "Interrupted",
+    Status.CANCELLED: "Cancelled",
+    Status.FAILED: "The turn failed",
+}
+
+
+class Shown(Protocol):
+    """What a turn needs to be shown."""
+
+    @property
+    def id(self) -> str:
+        """The prompt's, for Claude Code too."""
+
+    @property
+    def prompt(self) -> str:
+        """What was asked; empty where Claude went on by itself."""
+
+    @property
+    def news(self) -> str | None:
+        """A line for the reader."""
+
+    @property
+    def blocks(self) -> list[Block]:
+        """What came of it so far."""
+
+    @property
+    def reply(self) -> Reply | None:
+        """Its end, if it has come to it and that is known."""
+
+    @property
+    def question(self) -> Pending | None:
+        """What it asks now."""
+
+
+_Turn = TypeVar("_Turn", bound=Shown)
+
+
+class TurnView(Generic[_Turn]):
+    """One turn's entries; `entries` may be asked for again and again while the turn grows."""
+
+    def __init__(self, turn: _Turn) -> None:
+        self.turn = turn
+        self.key = turn.id
+        self._texts: dict[int, _Text] = {}
+        # The entry of a block, with what it was made of.
+        self._made: dict[int, tuple[object, Entry]] = {}
+        # Each question with the number of blocks that came before it.
+        self._asked: list[tuple[int, Pending]] = []
+
+    def entries(self) -> list[Entry]:
+        """The turn as it stands."""
+        self._note_question()
+        blocks = self.turn.blocks
+        found = [*self._prompt(), *self._news()]
+        for index, block in enumerate(blocks):
+            found += self._questions(index)
+            found += self._block(index, block)
+        for index in range(len(blocks), len(blocks) + 2):
+            found += self._questions(index)
+        return [*found, *self._end()]
+
+    def _entry(self, name: str, kind: Kind, html: str = "", **more: Any) -> Entry:
+        return Entry(f"{self.key}/{name}", self.key, kind, html, **more)
+
+    def _prompt(self) -> list[Entry]:
+        if not self.turn.prompt:
+            text = notice_html("Claude goes on, since a background task has ended", "info")
+            return [self._entry("prompt", "notice", text)]
+        return [self._entry("prompt", "prompt", html.escape(seen(self.turn.prompt)))]
+
+    def _news(self) -> list[Entry]:
+        news = self.turn.news
+        return [self._entry("news", "notice", notice_html(news, "info"))] if news else []
+
+    # -- blocks -------------------------------------------------------------------------------
+
+    def _block(self, index: int, block: Block) -> list[Entry]:
+        match block:
+            case TextBlock():
+                return self._text(index, block)
+            case ThinkingBlock() if block.text.strip():
+                stamp, done = (len(block.text), block.done), block.done
+                return [self._made_once(index, stamp, "thinking", lambda: thinking_html(block.text), done)]
+            case ToolUseBlock():
+                return [self._made_once(index, _stamp(block), "tool", lambda: tool_html(block), block.done)]
+            case ToolResultBlock() if block.images:
+                return [
+                    self._made_once(
+                        index, len(block.images), "images", lambda: images_html(block.images), True
+                    )
+                ]
+        return []
+
+    def _text(self, index: int, block: TextBlock) -> list[Entry]:
+        if not block.text.strip():
+            return []
+        text = self._texts.setdefault(index, _Text())
+        done = block.done
+        finished, tail = text.html(block.text, done)
+        return [self._entry(str(index), "text", finished, tail=tail, done=done)]
+
+    def _made_once(self, index: int, stamp: object, kind: Kind, make: Any, done: bool) -> Entry:
+        """All of it is the tail, of which only what has changed is told."""
+        made = self._made.get(index)
+        if made is None or made[0] != stamp:
+            made = self._made[index] = stamp, self._entry(str(index), kind, tail=make(), done=done)
+        return made[1]
+
+    # -- questions ----------------------------------------------------------------------------
+
+    def _note_question(self) -> None:
+        pending = self.turn.question
+        if pending is not None and all(pending is not known for _, known in self._asked):
+            self._asked.append((len(self.turn.blocks), pending))
+
+    def _questions(self, index: int) -> list[Entry]:
+        return [self._question(pending) for anchor, pending in self._asked if anchor == index]
+
+    def _question(self, pending: Pending) -> Entry:
+        question, decision = pending.question, pending.decision
+        ended = decision is None and self.turn.reply is not None
+        more = {
+            "phase": "answered" if decision else "ended" if ended else "asking",
+            "form": form(question),
+            "title": title(question),
+            "tag": tag(question),
+            "rule": seen(question.rule or ""),
+            "choices": [choice_state(choice) for choice in choices(question)],
+            "outcome": outcome(question, decision) if decision else "",
+        }
+        return self._entry(f"question-{question.id}", "question", card_html(question), more=more)
+
+    def pending(self, entry: str) -> Pending | None:
+        """The open question that an entry shows."""
+        for _, pending in self._asked:
+            if entry == f"{self.key}/question-{pending.question.id}" and pending.decision is None:
+                return pending
+        return None
+
+    # -- the end ------------------------------------------------------------------------------
+
+    def _end(self) -> list[Entry]:
+        reply = self.turn.reply
+        if reply is None:
+            return []
+        more = {"status": str(reply.status), "words": _end_words(reply), "retry": bool(self.turn.prompt)}
+        failure = ""
+        if reply.status is Status.FAILED:
+            failure = notice_html(f"{type(reply.error).__name__}: {reply.error}", "error")
+        return [self._entry("end", "end", failure, more=more)]
+
+
+class _Text:
+    """A text that grows, as HTML of which the finished part is rendered once."""
+
+    def __init__(self) -> None:
+        self._stream = HtmlStream()
+        self._taken = ""
+        # How many pieces are finished, and they.
+        self._finished = (0, "")
+
+    def html(self, text: str, done: bool) -> tuple[str, str]:
+        if not text.startswith(self._taken):  # settled with another text than was streamed
+            self._stream, self._taken, self._finished = HtmlStream(), "", (0, "")
+        self._stream.feed(text[len(self._taken) :])
+        self._taken = text
+        pieces, tail = self._stream.value(partial=not done)
+        count, finished = self._finished
+        self._finished = len(pieces), finished + "".join(pieces[count:])
+        return self._finished[1], tail
+
+
+def _stamp(block: ToolUseBlock) -> object:
+    """What its card shows; equal as long as nothing of that has changed."""
+    inner = tuple((tool.id, tool.state) for tool in block.inner)
+    return block.state, block.done, block.result is None, block.refusal, inner
+
+
+def _end_words(reply: Reply) -> str:
+    """How it ended, how long it took and what it cost: "Interrupted · 12 s · 340 tokens"."""
+    words = [_ENDINGS[reply.status]] if reply.status in _ENDINGS else []
+    if reply.reason:
+        words.append(reply.reason)
+    words.append(f"{reply.usage.seconds:.1f} s")
+    if reply.usage.output_tokens:
+        words.append(f"{reply.usage.output_tokens:,} tokens")
+    return " \u00b7 ".join(words)
+
+
+def entries_of(turns: Sequence[Shown]) -> list[tuple[str, list[Entry]]]:
+    """The entries of turns that change no more."""
+    return [(turn.id, TurnView(turn).entries()) for turn in turns]

@@ -1,0 +1,533 @@
+"""Conversation: what a session does in the portal's loop; one method is one step of it.
+
+One worker task takes prompts from the queue, has the process started or resumed when there is none, writes
+the prompt and waits for its result. Claude Code's messages, interrupts, the idle clock and the end of the
+process come in between, each in one piece: nothing here is ever interrupted but at an `await`.
+
+`life.py` has the process and its states, `attribution.py` the question whose message is it, `idle.py` the
+clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections import deque
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from claude_nb.attribution import Attribution
+from claude_nb.doing import noted
+from claude_nb.errors import ClaudeNbError, ShuttingDown, TurnFailed
+from claude_nb.failures import failure_of, foreign_history, not_signed_in, process_died, unknown_model
+from claude_nb.idle import IdleClock
+from claude_nb.life import Life
+from claude_nb.process import Answer, ClaudeProcess, Launch
+from claude_nb.reply import Status
+from claude_nb.signs import SignsOfLife
+from claude_nb.state import ASLEEP, WORKING, Event, State, next_state
+from claude_nb.turn import Turn
+from claude_nb.words import duration
+
+if TYPE_CHECKING:
+    from claude_nb.keeper import SessionKeeper
+    from claude_nb.session import Session
+
+log = logging.getLogger(__name__)
+
+# One 401 may be a token that Claude Code is about to refresh; the second is the answer.
+_REFUSALS_BEFORE_GIVING_UP = 2
+# A reader is told that a session is resumed if it was idle for longer than this; else it is not felt.
+_WORTH_SAYING = 60.0
+# The SIGINT with which a shutdown begins comes milliseconds before its request; a busy kernel is slower.
+_SHUTDOWN_FOLLOWS = 2.0
+
+
+class Conversation:
+    """The portal's side of one session."""
+
+    def __init__(self, session: Session, runtime: Path, keeper: SessionKeeper) -> None:
+        self._session = session
+        self._keeper = keeper
+        self.record = session.record
+        self.life = Life(self, runtime, self._on_message, self._on_tool, lambda: keeper.max_restarts)
+        self.attribution = Attribution(self._make_own)
+        self.idle = IdleClock(
+            lambda: keeper.idle_timeout_of(session),
+            self.may_suspend,
+            lambda: self._spawn(self.suspend_if_idle()),
+        )
+        self.closing: str | None = None
+        self._queue: deque[Turn] = deque()
+        self._worker: asyncio.Task[None] | None = None
+        self._current: Turn | None = None
+        self._over = Flag()
+        self._quiet = Flag()
+        self._quiet.set()
+        self._unverified = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._signs = SignsOfLife(self._at_work, self._show_life)
+
+    def __repr__(self) -> str:
+        return f"<Conversation of {self._session!r}, {len(self._queue)} queued>"
+
+    @property
+    def name(self) -> str:
+        """The session's, for `Life`."""
+        return self._session.name
+
+    @property
+    def state(self) -> State:
+        """The session's, for `Life`."""
+        state: State = self._session.state
+        return state
+
+    @property
+    def running(self) -> Turn | None:
+        """The turn under way."""
+        return self._current
+
+    @property
+    def queue(self) -> list[Turn]:
+        """The prompts that wait."""
+        return list(self._queue)
+
+    # -- the worker ---------------------------------------------------------------------------
+
+    def move(self, event: Event) -> None:
+        """Change the state; called by `Life` in the portal's loop."""
+        old, new = self.state, next_state(self.state, event)
+        log.debug("session %r: %s, %s to %s", self._session.name, event, old, new)
+        self._session.set_trait("state", new)
+
+    def enqueue(self, turn: Turn) -> None:
+        if self.closing is not None:
+            turn._finish(Status.CANCELLED, reason=self.closing)
+            return
+        self.idle.stop()
+        self._queue.append(turn)
+        self._session.tell_followers(turn)
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.get_running_loop().create_task(self._work())
+
+    async def _work(self) -> None:
+        while self._queue:
+            turn = self._current = self._queue.popleft()
+            self._session.tell_followers(turn)
+            try:
+                await self._perform(turn)
+            except ClaudeNbError as error:
+                turn._finish(Status.FAILED, error=error)
+            except Exception as error:
+                log.exception("a turn of %r failed in claude_nb itself", self._session.name)
+                failure = TurnFailed(f"claude_nb failed: {error!r}. Please report this. The session goes on.")
+                failure.__cause__ = error
+                turn._finish(Status.FAILED, error=failure)
+            finally:
+                self._current = None
+            if not turn.done():
+                log.error("session %r: a turn was left without an end", self._session.name)
+                turn._finish(Status.FAILED, error=TurnFailed("The turn was lost. Send the prompt again."))
+        self.idle.start()
+
+    async def _perform(self, turn: Turn) -> None:
+        if turn.done():
+            return
+        self._signs.start()
+        self._over.clear()
+        turn._note(self._starting_words())
+        process = await self._or_over(self._ready_process())
+        if process is None or turn.done():
+            return
+        await self._until_quiet(turn)
+        if turn.done():
+            return
+        await asyncio.to_thread(self._keeper.freshen, self._session, turn)
+        await self._use_wanted_model(process, turn)
+        if not turn.done():  # interrupted meanwhile
+            await self._converse(process, turn)
+
+    def _starting_words(self) -> str:
+        if self.state not in ASLEEP or not self._session.turns:
+            return "starting Claude Code"
+        idle = time.time() - self.record.last_activity
+        if idle < _WORTH_SAYING:
+            return f"resuming session '{self._session.name}'"
+        return f"Resuming session '{self._session.name}' (idle for {duration(idle)})..."
+
+    async def _ready_process(self) -> ClaudeProcess:
+        process = await self.life.process()
+        await asyncio.shield(process.ready)
+        return process
+
+    async def _or_over(self, starting: Coroutine[Any, Any, ClaudeProcess]) -> ClaudeProcess | None:
+        """The process, or None if the turn was ended before it was there; it goes on starting."""
+        task: asyncio.Task[ClaudeProcess] = self._spawn(starting)
+        over = asyncio.create_task(self._over.wait())
+        waited: set[asyncio.Future[Any]] = {task, over}
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+        over.cancel()
+        if task.done():
+            return task.result()
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return None
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """A task that is kept until it is done; the loop alone would forget it."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _until_quiet(self, turn: Turn) -> None:
+        if not self._quiet.is_set():
+            turn._note("Claude finishes what a background task began")
+            waiting = {self._spawn(self._quiet.wait()), self._spawn(self._over.wait())}
+            _, rest = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in rest:
+                task.cancel()
+
+    async def _use_wanted_model(self, process: ClaudeProcess, turn: Turn) -> None:
+        wanted = turn.model or self.record.model
+        if wanted == self._session.model:
+            return
+        try:
+            await process.set_model(wanted)
+        except Exception as error:
+            raise unknown_model(wanted, error) from None
+        self._session.model = self.record.model = wanted
+
+    async def _converse(self, process: ClaudeProcess, turn: Turn) -> None:
+        if process is not self.life.now or self.state is not State.IDLE:
+            raise process_died(process.returncode, process.stderr)
+        self.attribution.expect(turn, turn.id)
+        self.move(Event.PROMPT)
+        turn.number = self._session.turns + 1
+        turn.news, self._session.news = self._session.news, None
+        self._session.last_turn = turn
+        turn._start()
+        self._note_work()
+        try:
+            await process.query(_content(turn), turn.id)
+            self._keeper.told(self._session, turn)
+            await self._over.wait()
+        finally:
+            self.attribution.forget()
+
+    # -- messages -----------------------------------------------------------------------------
+
+    def _on_message(self, message: Any) -> None:
+        now = time.monotonic()
+        kind = type(message).__name__
+        if kind == "SystemMessage" and message.subtype == "init":
+            self._on_init(message.data)
+        turn = self.attribution.whose(message)
+        self._note_work()
+        if turn is None:
+            self.idle.look_again()
+            return
+        turn._apply(message, now)
+        self._log_tools(turn)
+        if kind == "ResultMessage":
+            self._on_result(turn, message)
+        elif turn.log.refusals >= _REFUSALS_BEFORE_GIVING_UP and not turn.done():
+            turn._finish(Status.FAILED, error=not_signed_in(turn.log.retries[-1]))
+            self._hurry(turn)
+
+    def _on_init(self, init: dict[str, Any]) -> None:
+        """Each turn begins with it. After a resume it tells whether this is the conversation we know."""
+        new = init.get("session_id", self._session.id)
+        resumed, self._unverified = self._unverified, False
+        if new == self._session.id:
+            return
+        turn = self._current
+        if resumed and turn is not None:
+            turn._finish(Status.FAILED, error=foreign_history(self._session.name, self._session.id, new))
+            self._hurry(turn)
+            return
+        # `/clear` and compaction change Claude Code's id of the conversation.
+        self.record.earlier_ids.append(self._session.id)
+        self.record.session_id = new
+        self._keeper.save(self._session)
+
+    def _on_result(self, turn: Turn, result: Any) -> None:
+        own = self.attribution.end_own()
+        self._quiet.set()
+        if own is not None:
+            own._finish(Status.COMPLETED)
+            self._log_tools(own)
+        if turn is own:
+            self._note_work()
+            self.idle.start()
+            return
+        self._conclude(turn, result)
+        self.move(Event.RESULT)
+        self._over.set()
+
+    def _conclude(self, turn: Turn, result: Any) -> None:
+        aborted = (result.terminal_reason or "").startswith("aborted") or turn.wants_interrupt
+        if result.is_error and aborted:
+            status = Status.INTERRUPTED if self.closing is None else Status.CANCELLED
+            turn._finish(status, reason=self.closing)
+        elif result.is_error:
+            retried = turn.log.retries[-1] if turn.log.retries else None
+            turn._finish(Status.FAILED, error=failure_of(result, retried, self._session.model))
+        else:
+            turn._finish(Status.COMPLETED)
+            self.life.settled()
+        self._session.last_text = turn.log.last_text
+        self._note_end(turn)
+
+    def _note_work(self) -> None:
+        """A server keeps a kernel where something is at work, and it sees only the record."""
+        if not noted(self._session):
+            self._keeper.save(self._session)
+
+    def _make_own(self) -> Turn:
+        """Claude Code has started a turn by itself."""
+        self.idle.stop()
+        self._signs.start()
+        self._quiet.clear()
+        own = Turn(self._session, "")
+        last = self._session.last_turn
+        own.stage = last.stage if last is not None else None
+        own._start()
+        self._session.tell_followers(own)
+        return own
+
+    async def _on_tool(self, name: str, tool_input: dict[str, Any], context: Any) -> Answer:
+        """Called by the process for each tool that no rule of Claude Code's allows."""
+        turn = self.working
+        answer = await self._keeper.permit(self._session, turn, name, tool_input, context)
+        if turn is not None and not answer.allowed:
+            turn.log.refuse(context.tool_use_id, answer.told)
+        return answer
+
+    @property
+    def working(self) -> Turn | None:
+        """The turn that Claude works on now, its own included."""
+        return self.attribution.turn or self.attribution.own
+
+    # -- the process comes and goes -----------------------------------------------------------
+
+    async def launch(self) -> Launch:
+        """How to start the process; called by `Life` in the portal's loop."""
+        if self.closing is not None:
+            raise ShuttingDown(f"Session {self._session.name!r} is not started: {self.closing}.")
+        how = await asyncio.to_thread(self._keeper.launch_of, self._session)
+        self._unverified = how.resume
+        self._session.model = how.model
+        return how
+
+    def on_process_ready(self, info: dict[str, Any]) -> None:
+        """Called by `Life` when Claude Code answers."""
+        self._session.commands = [command["name"] for command in info.get("commands", [])]
+        self._session.agents = [agent["name"] for agent in info.get("agents", [])]
+        self._session.models = list(info.get("models", []))
+        self.record.process = self.life.facts()
+        self._keeper.save(self._session)
+        self.idle.start()
+
+    def on_process_ended(self, process: ClaudeProcess) -> None:
+        """Called by `Life` when nothing of the process is left."""
+        turn = self.attribution.turn
+        own = self.attribution.end_own()
+        if own is not None:
+            own._finish(Status.FAILED, error=process_died(process.returncode, process.stderr))
+            self._log_tools(own)
+        self.attribution.tasks.clear()
+        self.idle.stop()
+        self._signs.stop()
+        self._quiet.set()
+        self.record.process = None
+        if turn is not None:  # else a prompt may wait for the next process, and its turn is not over
+            self._end_of(turn, process)
+            self._over.set()
+        self._keeper.save(self._session)
+
+    def _end_of(self, turn: Turn, process: ClaudeProcess) -> None:
+        """The turn whose process is gone."""
+        if self.closing is not None:
+            turn._finish(Status.CANCELLED, reason=self.closing)
+        elif turn.wants_interrupt:
+            turn._finish(Status.INTERRUPTED, reason="the process was ended; the next prompt resumes")
+        else:
+            turn._finish(Status.FAILED, error=process_died(process.returncode, process.stderr))
+        self._note_end(turn)
+
+    def _note_end(self, turn: Turn) -> None:
+        """One turn more, and how it ended if it was cut short."""
+        record = self.record
+        record.turns += 1
+        record.last_activity = time.time()
+        self._log_tools(turn)
+        cut = turn.status is Status.CANCELLED
+        record.ended = _cut_short(self.closing or "", turn) if cut else None
+        self._keeper.save(self._session)
+
+    def _log_tools(self, turn: Turn) -> None:
+        while turn.log.ended_tools:
+            self._keeper.tool_ended(self._session, turn.log.ended_tools.pop(0))
+
+    def _show_life(self) -> None:
+        turn = self._current or self.working or self._session.last_turn
+        if turn is not None:
+            self._keeper.show_life(turn)
+
+    async def wake(self) -> None:
+        await self._ready_process()
+
+    async def use_mode(self, mode: str) -> None:
+        self.record.permission_mode = mode
+        self._keeper.save(self._session)
+        process = self.life.now
+        if process is not None and process.ready.done():
+            await process.set_permission_mode(mode)
+
+    # -- idle ---------------------------------------------------------------------------------
+
+    def may_suspend(self) -> bool:
+        """Nothing of the session's work would be lost; asked by `Life` immediately before."""
+        return self.state is State.IDLE and not self._at_work()
+
+    def _at_work(self) -> bool:
+        busy = self._current is not None or bool(self._queue)
+        return busy or not self.attribution.quiet or bool(self.attribution.tasks)
+
+    async def suspend_if_idle(self) -> None:
+        """The idle clock has run out."""
+        if await asyncio.to_thread(self.life.commands):
+            self.idle.start()  # a command that Claude started still runs
+        elif not await self.suspend():
+            self.idle.start()
+
+    async def suspend(self) -> bool:
+        """End the process if nothing is at work; whether it was ended."""
+        suspended = await self.life.suspend()
+        if suspended:
+            await asyncio.to_thread(self._keeper.keep, self._session)
+        return suspended
+
+    # -- interrupting and ending --------------------------------------------------------------
+
+    def interrupt(self, turn: Turn | None) -> None:
+        turn = turn or self._current
+        if turn is None or turn.done():
+            return
+        if turn is not self._current:
+            if turn in self._queue:
+                self._queue.remove(turn)
+            turn._finish(Status.INTERRUPTED)
+        elif self.attribution.turn is None:  # nothing written yet: starting, or Claude's own turn goes first
+            turn._finish(Status.INTERRUPTED)
+            self._over.set()
+        else:
+            self._hurry(turn)
+
+    def _hurry(self, turn: Turn) -> None:
+        """Interrupt the running turn; the second time, or when nothing comes of it, end the process."""
+        process = self.life.now
+        if process is None or self.state not in WORKING:
+            return
+        again = self.state is State.INTERRUPTING
+        turn.wants_interrupt = True
+        self.move(Event.INTERRUPT)
+        turn._note("interrupting")
+        if again:
+            log.info("session %r: interrupted twice, ending the process", self._session.name)
+            self.life.kill()
+        else:
+            self._spawn(self._see_interrupted(process))
+
+    async def _see_interrupted(self, process: ClaudeProcess) -> None:
+        await process.interrupt()
+        if await self._over.wait_at_most(self._keeper.interrupt_timeout):
+            return
+        if self.life.now is process and self.state is State.INTERRUPTING:
+            log.info("session %r: the interrupt was not honoured, ending the process", self._session.name)
+            self.life.kill()
+
+    async def new_conversation(self) -> None:
+        await self.stop()
+        self.record.earlier_ids.append(self._session.id)
+        self.record.session_id = str(uuid.uuid4())
+        self.record.turns = 0
+        self._session.news = None
+        self._keeper.forgotten(self._session)
+        self._keeper.save(self._session)
+
+    async def stop(self) -> None:
+        """End the process in an orderly way, whatever it is doing."""
+        await self.cut(self._keeper.interrupt_timeout)
+        had_process = self.life.now is not None
+        await self.life.stop()
+        if had_process:
+            await asyncio.to_thread(self._keeper.keep, self._session)
+
+    # -- the end, step by step, for `shutdown.py` ----------------------------------------------
+
+    def close(self, reason: str) -> None:
+        """Take no more prompts; the queued ones end as cancelled."""
+        self.closing = reason
+        self.idle.stop()
+        last = self._session.last_turn
+        if last is not None and last.wants_interrupt and last.ended_within(_SHUTDOWN_FOLLOWS):
+            # Jupyter interrupts a kernel just before it asks it to shut down: it was not the person.
+            last.cancelled(reason)
+            self.record.ended = _cut_short(reason, last)
+        while self._queue:
+            self._queue.popleft()._finish(Status.CANCELLED, reason=reason)
+
+    def reopen(self) -> None:
+        """Take prompts again."""
+        self.closing = None
+
+    def tell(self, what: str) -> None:
+        """The reader of the running turn is told what happens."""
+        if self._current is not None:
+            self._current._note(what)
+
+    async def over(self, seconds: float) -> bool:
+        """Whether the running turn ends by itself within so many seconds."""
+        return await self._over.wait_at_most(seconds)
+
+    def abandon(self) -> None:
+        """The running turn has had its time; what comes of it now is not waited for."""
+        if self._current is not None:
+            self._current._finish(Status.CANCELLED, reason=self.closing)
+
+    async def cut(self, seconds: float) -> bool:
+        """Interrupt the running turn and give it so long to be recorded; whether it was."""
+        turn = self._current
+        if turn is None:
+            return True
+        if self.state is State.BUSY:
+            self._hurry(turn)
+        elif self.state not in WORKING:
+            self.interrupt(turn)
+        return await self._over.wait_at_most(seconds)
+
+
+class Flag(asyncio.Event):
+    """An event that can be waited for with a bound."""
+
+    async def wait_at_most(self, seconds: float) -> bool:
+        """Whether it was set within so many seconds."""
+        try:
+            await asyncio.wait_for(self.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+
+def _cut_short(reason: str, turn: Turn) -> dict[str, Any]:
+    return {"reason": reason, "time": time.time(), "turn": turn.number}
+
+
+def _content(turn: Turn) -> list[dict[str, Any]]:
+    """Ours first: Claude Code expands `@file` only in the last block, which is what the person typed."""
+    before = [{"type": "text", "text": b} if isinstance(b, str) else dict(b) for b in turn.context]
+    return [*before, {"type": "text", "text": turn.prompt}]

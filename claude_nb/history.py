@@ -1,0 +1,81 @@
+"""What was said in a conversation, read from Claude Code's own record of it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from claude_nb.reply import result_text
+
+if TYPE_CHECKING:
+    from claude_nb.session import Session
+
+# How Claude Code records a command of its own, what it printed, and the summary that `/compact` makes.
+_COMMAND = re.compile(r"<command-name>(.*?)</command-name>")
+_ARGUMENTS = re.compile(r"<command-args>(.*?)</command-args>", re.DOTALL)
+_PRINTED = re.compile(r"<local-command-std(?:out|err)>(.*?)</local-command-std(?:out|err)>", re.DOTALL)
+_NOT_SAID = (
+    "<local-command-caveat>",
+    "This session is being continued from a previous conversation",
+    "[Request interrupted by user",
+)
+
+
+def exchanges(session: Session) -> list[tuple[str, str]]:
+    """Prompt and reply of each turn, the first one first."""
+    from claude_agent_sdk import get_session_messages
+
+    pairs: list[tuple[str, str]] = []
+    for message in get_session_messages(session.id):
+        content: Any = message.message
+        text = _text(content.get("content") if isinstance(content, dict) else content)
+        if not text or said_by_nobody(text):
+            continue
+        said = printed(text)
+        if message.type == "user" and said is None:
+            pairs.append((as_typed(text), ""))
+        elif pairs:
+            prompt, reply = pairs[-1]
+            said = text if said is None else said
+            pairs[-1] = (prompt, "\n\n".join(part for part in (reply, said) if part))
+    return pairs
+
+
+def told(session: Session, number: int) -> str:
+    """The last exchanges as Markdown, not yet made harmless."""
+    pairs = exchanges(session)[-number:]
+    if not pairs:
+        return f"Nothing was said in {session.name} yet."
+    return "\n\n".join(f"> {_quoted(prompt)}\n\n{reply}" for prompt, reply in pairs)
+
+
+def _quoted(prompt: str) -> str:
+    return prompt.replace("\n", "\n> ")
+
+
+def said_by_nobody(text: str) -> bool:
+    """Claude Code put it there for Claude."""
+    return text.startswith(_NOT_SAID)
+
+
+def printed(text: str) -> str | None:
+    """What a command of Claude Code's printed; None if it is no such text."""
+    found = _PRINTED.fullmatch(text)
+    return None if found is None else found[1].strip()
+
+
+def as_typed(text: str) -> str:
+    """A command of Claude Code's as it was given, any other prompt as it is."""
+    command = _COMMAND.search(text)
+    if command is None or not text.startswith("<command-"):
+        return text
+    arguments = _ARGUMENTS.search(text)
+    return f"{command[1]} {arguments[1] if arguments else ''}".strip()
+
+
+def _text(content: Any) -> str:
+    """The words of a message, without tool calls and their results."""
+    if not isinstance(content, list):
+        return result_text(content).strip()
+    texts = [part["text"] for part in content if isinstance(part, dict) and part.get("type") == "text"]
+    return texts[-1].strip() if texts else ""

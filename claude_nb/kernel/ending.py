@@ -1,0 +1,43 @@
+"""Hear that the kernel is about to end, while there is still time to end its sessions well.
+
+Jupyter's shutdown and restart begin with SIGINT, which ends the foreground turn as any Interrupt does; a few
+milliseconds later the shutdown request arrives and ipykernel calls `do_shutdown` in its control thread. That
+is the moment: SIGTERM follows 2.5 s later. Every other death is the guards' affair; a Python handler for
+SIGTERM would only make it slower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+class ShutdownHook:
+    """Calls `before(reason)` when the kernel is asked to shut down or restart."""
+
+    def __init__(self, kernel: Any, before: Callable[[str], None]) -> None:
+        self._kernel = kernel
+        self._before = before
+        self._original: Callable[[bool], Any] = kernel.do_shutdown
+
+    def install(self) -> None:
+        """In force from now on."""
+        self._kernel.do_shutdown = self._do_shutdown
+
+    def remove(self) -> None:
+        """As it was found; if somebody else has hooked in after us, only our part is left out."""
+        if self._kernel.__dict__.get("do_shutdown") == self._do_shutdown:
+            del self._kernel.do_shutdown
+        self._before = _nothing
+
+    def _do_shutdown(self, restart: bool) -> Any:
+        """Called by ipykernel for a shutdown request."""
+        try:
+            self._before("kernel restart" if restart else "kernel shutdown")
+        finally:
+            ended = self._original(restart)
+        return ended
+
+
+def _nothing(reason: str) -> None:
+    pass

@@ -1,0 +1,255 @@
+"""Notes of one cell while it runs; see `cells` for how and why."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import logging
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from claude_nb.kernel.plain import BoundedText, clean, shorten
+
+log = logging.getLogger(__name__)
+
+LONGEST_TEXT = 20_000
+_MOST_DISPLAYS = 20
+_MOST_IMAGES = 20
+_LARGEST_IMAGE = 5_000_000
+_IMAGES = ("image/png", "image/jpeg")
+
+# What IPython's rich objects say of themselves as text.
+_SAYS_NOTHING = re.compile(r"<IPython\.core\.display\.\w+ object>$")
+_ABSENT = object()
+
+# Ours that could not be taken off, since the cell of another subshell had put its own over them; with what
+# they stood for.
+_left: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+
+# In threads that were started without a context, and in those of ipykernel 6, it is not set.
+_running: ContextVar[RunningCell | None] = ContextVar("claude_nb_running_cell", default=None)
+
+
+def the_running_cell(stack: list[RunningCell]) -> RunningCell | None:
+    """Whose output it is that this thread or task makes now."""
+    found = _running.get()
+    if found is None:
+        return stack[-1] if stack else None
+    return found if found.listening else None
+
+
+class RunningCell:
+    """What is known of a cell so far."""
+
+    def __init__(self, shell: Any, info: Any, ours: bool, stack: list[RunningCell], is_prompt: bool) -> None:
+        self.info = info
+        self.ours = ours
+        self.source = shorten(info.raw_cell, LONGEST_TEXT)
+        self.thread = threading.get_ident()
+        self.printed = BoundedText(LONGEST_TEXT)
+        self.result = BoundedText(LONGEST_TEXT)
+        self.displays: dict[Any, str] = {}
+        self.images: dict[Any, bytes] = {}
+        self.listening = False
+        self._shell = shell
+        self._terminal = getattr(shell, "kernel", None) is None
+        self._is_prompt = is_prompt
+        self._stack = stack
+        self.nested = False
+        self._outer: RunningCell | None = None
+        self._before: RunningCell | None = None
+        self._started = time.perf_counter()
+        self._seconds: float | None = None
+        self._ways: list[Any] = []
+        self._undo: list[Callable[[], None]] = []
+        self._mute = threading.local()
+        self._process = os.getpid()
+        self._shown = 0
+
+    @property
+    def seconds(self) -> float:
+        """How long it has run."""
+        return time.perf_counter() - self._started if self._seconds is None else self._seconds
+
+    def is_alike(self, info: Any) -> bool:
+        """An ExecutionInfo, or its absence, may be about this cell."""
+        return info is None or info.raw_cell == self.info.raw_cell
+
+    def listen(self) -> None:
+        """Take notes from now on; whatever this context does is this cell's."""
+        self.listening = True
+        self._before = _running.get()
+        # A callback that an earlier cell has left behind still has that cell's context.
+        self._outer = self._before if self._before is not None and self._before.listening else None
+        self.nested = self._outer is not None
+        _running.set(self)
+        publisher, hook = self._shell.display_pub, self._shell.displayhook
+        streams = [sys.stdout] if sys.stdout is sys.stderr else [sys.stdout, sys.stderr]
+        self._ways = [*streams, publisher]
+        for stream in filter(self._is_seen, streams):
+            self._replace(stream, "write", self._write)
+        if self._is_seen(publisher):
+            self._replace(publisher, "publish", self._publish)
+            self._replace(publisher, "clear_output", self._clear_output)
+        self._replace(hook, "write_format_data", self._write_format_data)
+        if self._terminal:
+            # A terminal shows all this by printing it, which is no output of the cell's own.
+            for owner, name in ((hook, "write_output_prompt"), *self._errors()):
+                self._replace(owner, name, self._print_unnoted)
+
+    def let_go(self) -> None:
+        """The cell has ended."""
+        self._seconds = self.seconds
+        self.listening = False
+        for undo in reversed(self._undo):
+            undo()
+        self._undo.clear()
+        if _running.get() is self:
+            _running.set(self._before)
+        self._before = self._outer = None  # contexts live long, and must not hold all cells there were
+
+    @contextlib.contextmanager
+    def muted(self) -> Iterator[None]:
+        """What this thread puts out meanwhile is not noted."""
+        depth = getattr(self._mute, "depth", 0)
+        self._mute.depth = depth + 1
+        try:
+            yield
+        finally:
+            self._mute.depth = depth
+
+    def _is_seen(self, way: Any) -> bool:
+        """It leads to the reader; not so what `%%capture` has put in its place before it runs its body."""
+        outer = self._outer
+        return self.ours or outer is None or any(way is known for known in outer._ways)
+
+    def _errors(self) -> tuple[tuple[Any, str], ...]:
+        return (self._shell, "showtraceback"), (self._shell, "showsyntaxerror")
+
+    def _replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+        """Put a method on an instance, to be taken off again unless somebody else has put theirs there."""
+        try:
+            before = vars(owner).get(name, _ABSENT)
+            method = make(getattr(owner, name))
+            setattr(owner, name, method)
+        except (AttributeError, TypeError):  # a stream of the user's own that takes none
+            return
+
+        def undo() -> None:
+            if vars(owner).get(name) is not method:
+                _left[method] = before
+                return
+            found = before
+            while found in _left:
+                found = _left[found]
+            if found is _ABSENT:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, found)
+
+        self._undo.append(undo)
+
+    def _notes(self) -> bool:
+        """What is put out here and now is this cell's, and to be noted."""
+        if self._is_prompt and self._terminal:
+            return False  # a terminal has Claude's reply printed
+        if the_running_cell(self._stack) is not self or os.getpid() != self._process:
+            return False
+        return not getattr(self._mute, "depth", 0)
+
+    def _write(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def write(text: Any, *rest: Any, **named: Any) -> Any:
+            answer = original(text, *rest, **named)
+            try:
+                if self._notes():
+                    self.printed.add(str(text))
+            except Exception:
+                log.debug("printed text is not recorded", exc_info=True)
+            return answer
+
+        return write
+
+    def _publish(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def publish(*args: Any, **named: Any) -> Any:
+            try:
+                if self._notes():
+                    self._note_display(args[0] if args else named.get("data"), named)
+            except Exception:
+                log.debug("a display is not recorded", exc_info=True)
+            with self.muted():  # a terminal prints it
+                return original(*args, **named)
+
+        return publish
+
+    def _clear_output(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def clear_output(*args: Any, **named: Any) -> Any:
+            if self._notes():
+                self.printed.clear()
+                self.displays.clear()
+                self.images.clear()
+            with self.muted():
+                return original(*args, **named)
+
+        return clear_output
+
+    def _write_format_data(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def write_format_data(format_dict: Any, *args: Any, **named: Any) -> Any:
+            try:
+                if self._notes():
+                    self._note_result(format_dict)
+            except Exception:
+                log.debug("a result is not recorded", exc_info=True)
+            with self.muted():
+                return original(format_dict, *args, **named)
+
+        return write_format_data
+
+    def _print_unnoted(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def unnoted(*args: Any, **named: Any) -> Any:
+            with self.muted():
+                return original(*args, **named)
+
+        return unnoted
+
+    def _note_display(self, data: Any, named: dict[str, Any]) -> None:
+        if not isinstance(data, dict):
+            return
+        name = (named.get("transient") or {}).get("display_id")
+        if named.get("update") and name not in self.displays:
+            return  # it belongs to an earlier cell
+        self._shown += 1
+        key = self._shown if name is None else name
+        if key in self.displays or len(self.displays) < _MOST_DISPLAYS:
+            self.displays[key] = shorten(clean(text_of(data)), LONGEST_TEXT)
+        self._note_image(key, data)
+
+    def _note_result(self, data: Any) -> None:
+        self._shown += 1
+        self.result.add(text_of(data) + "\n")
+        self._note_image(self._shown, data)
+
+    def _note_image(self, key: Any, data: dict[str, Any]) -> None:
+        if key not in self.images and len(self.images) >= _MOST_IMAGES:
+            self.images.pop(next(iter(self.images)))
+        for kind in _IMAGES:
+            image = data.get(kind)
+            if isinstance(image, str) and len(image) <= _LARGEST_IMAGE * 4 // 3:
+                image = base64.b64decode(image)
+            if isinstance(image, bytes) and len(image) <= _LARGEST_IMAGE:
+                self.images[key] = image
+                return
+
+
+def text_of(data: dict[str, Any]) -> str:
+    """The text in a bundle of mime types: the plain one, unless that says nothing and there is Markdown."""
+    plain, markdown = data.get("text/plain"), data.get("text/markdown")
+    if isinstance(plain, str) and not (isinstance(markdown, str) and _SAYS_NOTHING.match(plain)):
+        return plain
+    return markdown if isinstance(markdown, str) else ""

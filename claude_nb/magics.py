@@ -1,0 +1,240 @@
+"""`%claude` and `%%claude`: parse, ask, show.
+
+The magic is a plain blocking call in the main thread: loops, functions and `%%time` work, Run All keeps
+its order and Interrupt arrives at once. It returns the Reply, which it has shown already.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
+
+from claude_nb.commands import COMMANDS, run, start, usages
+from claude_nb.errors import (
+    ClaudeNbError,
+    InvalidName,
+    SessionExists,
+    SessionInUse,
+    SessionNotFound,
+    ShuttingDown,
+    TurnInterrupted,
+)
+from claude_nb.prompt_line import PromptLineError, Request, nearest, parse_cell, parse_line
+from claude_nb.render.tables import show_answer
+from claude_nb.words import counted
+
+if TYPE_CHECKING:
+    from claude_nb.render.cards import OutputMode
+    from claude_nb.render.live import Output
+    from claude_nb.reply import Reply
+    from claude_nb.session import Session
+    from claude_nb.session_manager import SessionManager
+    from claude_nb.turn import Turn
+
+HELP = """\
+%claude PROMPT                     ask; the reply streams into the cell
+%%claude [options] [PROMPT]        the same with a longer prompt as the body
+x = %claude PROMPT                 keeps the Reply: x.text, x.code, x.tools, x.usage, x.cost_usd
+
+options, before the prompt
+  -s, --session NAME    talk to the session of that name (made if there is none)
+  -o, --out VAR         also bind the Reply to a variable
+  -b, --background      go on at once; the reply streams into this cell, -o binds the Turn
+  -m, --model MODEL     use this model from now on in the session
+  -n, --new             forget: start the session's conversation afresh
+  -q, --quiet           show only what Claude writes, no tool calls
+      --no-context      do not send what happened in the notebook along
+  --                    the prompt begins here, even with a dash
+
+commands, as `%claude /COMMAND`
+  /help                               this text
+  /clear                              forget, as -n
+  /show                               the last turn of this session, here
+  /code [N]                           the N-th code block of the last reply, in a new cell
+  /widget [NAME]                      a chat with the session, with buttons
+{commands}
+Other /commands are Claude Code's own and are passed on. A path such as /tmp/x.csv is not a command.
+Kernel > Interrupt (or Ctrl-C) ends the turn and keeps the session.
+"""
+
+
+_MISTAKES = (PromptLineError, InvalidName, ShuttingDown, SessionExists, SessionInUse, SessionNotFound)
+
+
+@magics_class
+class ClaudeMagics(Magics):
+    """The magics of one shell."""
+
+    def __init__(self, shell: Any, manager: SessionManager) -> None:
+        super().__init__(shell)
+        self.manager = manager
+
+    @no_var_expand
+    @line_cell_magic
+    def claude(self, line: str, cell: str | None = None) -> Reply | None:
+        """Ask Claude in a persistent session of this kernel. `%claude /help` says more."""
+        try:
+            request = parse_line(line) if cell is None else parse_cell(line, cell)
+            return self._answer(request)
+        except _MISTAKES as error:
+            raise UsageError(str(error)) from None
+        except ClaudeNbError as error:
+            in_one_line(error)
+            raise
+
+    def _answer(self, request: Request) -> Reply | None:
+        if request.command in _SHOWN_HERE or request.command in COMMANDS:
+            with self.manager.surroundings.unrecorded():  # Claude needs not be told
+                self._steer(request, request.command)
+            return None
+        session = self.manager.session(request.session)
+        if request.new:
+            session.new_conversation().result()
+        if not request.prompt.strip():
+            if not request.new:
+                self._help(request)
+            return None
+        if request.command is not None:
+            self._check_command(session, request.command)
+        return self._ask(session, request)
+
+    def _steer(self, request: Request, command: str) -> None:
+        """Run one of our own commands."""
+        if replace(request, prompt="", command=None, arguments="") != Request():
+            raise UsageError(f"Options are for prompts; write `%claude /{command}` without one.")
+        try:
+            if command in _SHOWN_HERE:
+                _SHOWN_HERE[command](self, request)
+            else:
+                show_answer(self.shell, run(command, self.manager, request.arguments))
+        except KeyboardInterrupt as interrupted:
+            if not isinstance(interrupted, TurnInterrupted):
+                in_one_line(interrupted, f"`/{command}` waits no more; what it waited for goes on")
+            raise
+
+    def _ask(self, session: Session, request: Request) -> Reply | None:
+        from claude_nb.render.live import output_for
+
+        mode = cast("OutputMode", "quiet" if request.quiet else self.manager.output_mode)
+        output = output_for(self.shell, mode)
+        context = None if request.context else self.manager.context_for(request.prompt, budget=0)
+        if self.manager.surroundings.stage().someone:
+            session.news = session.news or self.manager.hint_once()
+        turn = session.ask(request.prompt, context=context, model=request.model)
+        if request.background and output.follow_in_background(turn):
+            self._bind(request, turn)
+            return None
+        reply = follow(turn, output)
+        self._bind(request, turn if request.background else reply)
+        return None if request.background else reply
+
+    def _bind(self, request: Request, value: Turn | Reply) -> None:
+        if request.out is not None:
+            self.shell.user_ns[request.out] = value  # type: ignore[union-attr]
+
+    def _help(self, request: Request) -> None:
+        print(HELP.format(commands="\n".join(usages())), end="")
+
+    def _show_chat(self, request: Request) -> None:
+        """The session as a panel with buttons."""
+        from IPython.display import display
+
+        from claude_nb.chat.widget import ChatWidget
+
+        if getattr(self.shell, "kernel", None) is None:
+            raise UsageError("The chat needs a notebook. In a terminal, ask with `%claude PROMPT`.")
+        session = self.manager.existing(request.arguments or None)
+        display(ChatWidget(session.name, manager=self.manager))
+
+    def _show_last(self, request: Request) -> None:
+        from claude_nb.render.live import output_for
+
+        session = self.manager.existing(request.arguments or None)
+        turn = session.running or session.last_turn
+        if turn is None:
+            print(f"{session.name} has had no turn in this kernel. `%claude /history` reads its record.")
+        else:
+            follow(turn, output_for(self.shell, cast("OutputMode", self.manager.output_mode)))
+
+    def _add_code(self, request: Request) -> None:
+        """Put a code block of the last reply into the next cell."""
+        session = self.manager.session()
+        reply = session.last_turn.reply if session.last_turn is not None else None
+        blocks = reply.code if reply is not None else []
+        number = request.arguments or "1"
+        if not blocks:
+            raise UsageError(f"The last reply of {session.name} in this kernel has no code.")
+        if not number.isdecimal() or not 1 <= int(number) <= len(blocks):
+            raise UsageError(f"The last reply has {counted(len(blocks), 'code block')}; {number!r} is none.")
+        self.shell.set_next_input(blocks[int(number) - 1].source.rstrip("\n"))  # type: ignore[union-attr]
+
+    def _check_command(self, session: Session, command: str) -> None:
+        """Claude Code sends an unknown /word to the model as text; a typing error should not cost a turn."""
+        if not session.commands:
+            start(session)
+        theirs = session.commands
+        if theirs and command not in theirs:
+            near = nearest(command, [*_SHOWN_HERE, *COMMANDS, *theirs])
+            hint = f" Did you mean /{near}?" if near else " `%claude /help` lists the commands."
+            raise UsageError(
+                f"There is no command /{command}.{hint} To send it as text, write `-- /{command}`."
+            )
+
+
+# They need the shell; the others are in commands.py.
+_SHOWN_HERE: dict[str, Callable[[ClaudeMagics, Request], None]] = {
+    "help": ClaudeMagics._help,
+    "show": ClaudeMagics._show_last,
+    "code": ClaudeMagics._add_code,
+    "widget": ClaudeMagics._show_chat,
+}
+
+
+def follow(turn: Turn, output: Output) -> Reply:
+    """Show the turn until its end and return its Reply, or raise as `Turn.result` does."""
+    from claude_nb.render.show import running_cell
+
+    with turn.session.unrecorded():
+        try:
+            wait_and_show(turn, output)
+            if turn.person_interrupted:
+                raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            interrupted = turn.interrupted_by_person()
+            output.finish(turn)
+            raise interrupted from None
+        output.finish(turn)
+    reply = turn.result()
+    reply.shown_in = running_cell()
+    return reply
+
+
+def wait_and_show(turn: Turn, output: Output) -> None:
+    """The caller's thread waits, the main one with time for what tools ask for; another shows the turn."""
+    place = contextvars.copy_context()
+    shown = threading.Thread(target=place.run, args=(_show, turn, output), name="claude_nb_cell", daemon=True)
+    shown.start()
+    turn.session.wait_for(turn)
+    shown.join(_LAST_UPDATE)
+
+
+def _show(turn: Turn, output: Output) -> None:
+    """What is shown of a reply is no output of the user's."""
+    with turn.session.unrecorded():
+        output.follow(turn)
+
+
+# What shows the turn notices its end at once; an update under way takes milliseconds.
+_LAST_UPDATE = 2.0
+
+
+def in_one_line(error: BaseException, words: str | None = None) -> None:
+    """Let IPython show the error without our stack; it keeps its type and can be caught."""
+    line = f"{type(error).__name__}: {error if words is None else words}"
+    error._render_traceback_ = lambda: [line]  # type: ignore[attr-defined]

@@ -1,0 +1,101 @@
+"""The event-loop thread of a kernel: every session's I/O runs in it, whatever the main thread does.
+
+A kernel's main thread is often busy for minutes and its own event loop belongs to the user. So
+everything that must go on meanwhile (reading what Claude Code writes, timers, interrupts) lives on one
+loop in one daemon thread. Other threads hand in coroutines or callbacks; they never touch the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+# Long enough for a loop to start on a loaded machine; without it nothing can work.
+_START_TIMEOUT = 10.0
+
+
+class Portal:
+    """One event loop in one daemon thread, started when it is first needed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._pid = os.getpid()
+
+    def __repr__(self) -> str:
+        return f"<Portal {'running' if self.running else 'not running'}>"
+
+    @property
+    def running(self) -> bool:
+        """The thread is there, in this process: a fork has the object but not the thread."""
+        return self._thread is not None and self._thread.is_alive() and self._pid == os.getpid()
+
+    @property
+    def is_here(self) -> bool:
+        """The caller runs in the portal's own thread, where waiting for it would never end."""
+        return threading.current_thread() is self._thread
+
+    def start(self) -> asyncio.AbstractEventLoop:
+        """The loop, started if it is not running."""
+        with self._lock:
+            if not self.running or self._loop is None:
+                self._loop = self._start_thread()
+            return self._loop
+
+    def _start_thread(self) -> asyncio.AbstractEventLoop:
+        started: concurrent.futures.Future[asyncio.AbstractEventLoop] = concurrent.futures.Future()
+        self._pid = os.getpid()
+        self._thread = threading.Thread(target=_run_loop, args=(started,), name="claude_nb", daemon=True)
+        self._thread.start()
+        return started.result(_START_TIMEOUT)
+
+    def run(self, coroutine: Coroutine[Any, Any, _T]) -> concurrent.futures.Future[_T]:
+        """Run the coroutine in the portal; the future may be waited for in any other thread."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.start())
+
+    def call(self, function: Callable[..., object], *args: Any) -> None:
+        """Call the function in the portal, soon; calls are made in the order they were handed in."""
+        self.start().call_soon_threadsafe(function, *args)
+
+    def stop(self, timeout: float) -> bool:
+        """End the loop and its thread; True if it ended within `timeout` seconds."""
+        with self._lock:
+            thread, loop = self._thread, self._loop
+            if thread is None or loop is None or not self.running or self.is_here:
+                return True
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(timeout)
+            return not thread.is_alive()
+
+
+def _run_loop(started: concurrent.futures.Future[asyncio.AbstractEventLoop]) -> None:
+    # Inherited by what is started here: an Interrupt, which goes to the kernel's whole process group, must
+    # not end a child in the millisecond before it has a session of its own.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    loop.call_soon(started.set_result, loop)
+    try:
+        loop.run_forever()
+        _cancel_what_is_left(loop)
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def _cancel_what_is_left(loop: asyncio.AbstractEventLoop) -> None:
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.run_until_complete(loop.shutdown_asyncgens())

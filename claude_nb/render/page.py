@@ -1,0 +1,175 @@
+"""A turn as one Markdown text: what Claude wrote, made harmless, with cards for its tools.
+
+`Page` keeps what is finished, so that showing a long turn again and again costs only its last block.
+While a turn runs a status line stands at the end. What is left at the end of the turn, and is saved with
+the notebook, holds only what is equal in every run: no times, tokens, pids or ids.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+from claude_nb.render.cards import notice, status_line, thinking_card, tool_card
+from claude_nb.render.harmless import HarmlessStream
+from claude_nb.reply import Block, Reply, Status, TextBlock, ThinkingBlock, ToolUseBlock
+
+if TYPE_CHECKING:
+    from claude_nb.render.cards import OutputMode
+    from claude_nb.turn import Turn
+
+# A reader who sees nothing for this long wonders; before that it is Claude thinking.
+SILENCE = 30.0
+_MCP_TOOL = re.compile(r"\bmcp__(\w+?)__(\w+)")
+# Characters of one text: longer than anything Claude writes, and all that a page can take.
+MOST_SHOWN = 1_000_000
+
+_ENDINGS = {
+    Status.INTERRUPTED: "Interrupted",
+    Status.CANCELLED: "Cancelled",
+    Status.FAILED: "The turn failed here",
+}
+
+
+class Page:
+    """The Markdown of one turn, as it grows.
+
+    With `explain` a failure is told here; otherwise the cell's own error tells it.
+    """
+
+    def __init__(self, turn: Turn, mode: OutputMode, *, explain: bool = False) -> None:
+        self._turn = turn
+        self._mode = mode
+        self._explain = explain
+        self._texts: dict[int, HarmlessStream] = {}
+        self._taken: dict[int, int] = {}
+        # What is finished, by block; a live tool's card tells its time, a final one does not.
+        self._finished: dict[tuple[int, bool], str] = {}
+
+    def live(self, now: float | None = None) -> str:
+        """The turn as it stands, with a status line."""
+        now = time.monotonic() if now is None else now
+        parts = self._parts(now)
+        parts.append(status_line(status_words(self._turn, now)))
+        return _join(parts)
+
+    def final(self) -> str:
+        """The turn after its end, as it is saved."""
+        parts = self._parts(None)
+        reply = self._turn.reply
+        if reply is not None and reply.status in _ENDINGS:
+            parts.append(_ending(reply, self._explain, bool(parts)))
+        elif not parts:
+            parts.append(notice("Claude gave no text.", "info"))
+        for later in self._turn.aftermath:
+            page = Page(later, self._mode)
+            parts.append(notice("Later, when a background task had ended:", "info"))
+            parts.append(page.final() if later.done() else page.live())
+        return _join(parts)
+
+    def _parts(self, now: float | None) -> list[str]:
+        news = [notice(self._turn.news, "info")] if self._turn.news else []
+        blocks = self._turn.blocks
+        return news + _spaced([self._part(index, block, now) for index, block in enumerate(blocks)])
+
+    def _part(self, index: int, block: Block, now: float | None) -> str:
+        key = (index, now is not None)
+        if key in self._finished:
+            return self._finished[key]
+        finished = _is_finished(block)  # asked first: it may grow in another thread while it is written
+        part = self._written(index, block, now)
+        if finished:
+            self._finished[key] = part
+        return part
+
+    def _written(self, index: int, block: Block, now: float | None) -> str:
+        if isinstance(block, TextBlock):
+            return self._text(index, block)
+        if isinstance(block, ThinkingBlock):
+            return thinking_card(block.text, self._mode)
+        if isinstance(block, ToolUseBlock):
+            return self._tool(block, now)
+        return ""  # a tool result is in its tool's card
+
+    def _text(self, index: int, block: TextBlock) -> str:
+        stream = self._texts.setdefault(index, HarmlessStream())
+        done, whole = block.done, block.text
+        text = whole[:MOST_SHOWN]
+        taken = self._taken.get(index, 0)
+        if len(text) < taken:  # settled with another text than was streamed
+            stream = self._texts[index] = HarmlessStream()
+            taken = 0
+        stream.feed(text[taken:])
+        self._taken[index] = len(text)
+        return _join([stream.value(partial=not done), _not_shown(len(whole) - len(text))])
+
+    def _tool(self, block: ToolUseBlock, now: float | None) -> str:
+        return tool_card(
+            block.name,
+            block.input,
+            state=block.state,
+            # What Claude is told of a refusal is written for Claude.
+            result=block.refusal if block.state == "refused" else block.result,
+            output_mode=self._mode,
+            seconds=_seconds(block, now) if now is not None else None,
+        )
+
+
+def _seconds(tool: ToolUseBlock, now: float) -> float | None:
+    """How long the tool took; while it runs in whole seconds, which do not flicker."""
+    if tool.seconds is not None:
+        return tool.seconds
+    whole = int(now - tool.started)
+    return whole or None
+
+
+def _spaced(parts: list[str]) -> list[str]:
+    """A card has no margin below: text that follows it would stick to it."""
+    shown = [part for part in parts if part]
+    return [
+        part + "\n<p></p>" if _is_card(part) and not _is_card(following) else part
+        for part, following in zip(shown, [*shown, ""][1:], strict=True)
+    ]
+
+
+def _is_card(part: str) -> bool:
+    return part.startswith("<details")
+
+
+def _is_finished(block: Block) -> bool:
+    """Nothing about it will change any more."""
+    return block.result is not None if isinstance(block, ToolUseBlock) else block.done
+
+
+def _not_shown(characters: int) -> str:
+    if not characters:
+        return ""
+    return notice(f"{characters:,} more characters are not shown; the reply's `text` holds all.", "info")
+
+
+def status_words(turn: Turn, now: float) -> str:
+    """What goes on, for how long, and how many tokens have come: "thinking · 3 s · 120 tokens"."""
+    log = turn.log
+    activity = _MCP_TOOL.sub(r"\1 · \2", turn.activity or log.activity)
+    words = [log.notice or activity, f"{now - turn.created:.0f} s"]
+    if log.tokens:
+        words.append(f"{log.tokens} tokens")
+    heard = log.last_message if log.last_message is not None else turn.created
+    if now - heard >= SILENCE:
+        words.append(f"nothing heard from Claude Code for {now - heard:.0f} s; Interrupt ends the turn")
+    return " · ".join(words)
+
+
+def _ending(reply: Reply, explain: bool, after_text: bool) -> str:
+    """In small letters where the status line stood; a failure is told once, here or as the cell's error."""
+    if reply.status is Status.FAILED and explain:
+        return notice(f"{type(reply.error).__name__}: {reply.error}", "error")
+    if reply.status is Status.FAILED and not after_text:
+        return ""
+    reason = f": {reply.reason}" if reply.reason else ""
+    return status_line(f"\u25a0 {_ENDINGS[reply.status]}{reason}")
+
+
+def _join(parts: list[str]) -> str:
+    return "\n\n".join(part for part in parts if part)

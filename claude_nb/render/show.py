@@ -1,0 +1,56 @@
+"""Show a Turn or a Reply where the user put it: as the value of a cell, or in `display()`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from claude_nb.render.page import Page
+
+if TYPE_CHECKING:
+    from claude_nb.render.cards import OutputMode
+    from claude_nb.reply import Reply
+    from claude_nb.turn import Turn
+
+
+def show_reply(reply: Reply, mode: OutputMode = "normal") -> None:
+    """Display a reply, as `%claude` left it in its cell."""
+    _display(Page(cast("Turn", _Ended(reply)), mode).final(), str(reply))
+
+
+def show_turn(turn: Turn, mode: OutputMode = "normal") -> None:
+    """Display a turn as it stands; one that goes on is shown with its status."""
+    page = Page(turn, mode)
+    _display(page.final() if turn.done() else page.live(), turn.text)
+
+
+def running_cell() -> str:
+    """A name for the execution under way: no two executions of a process share it."""
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    kernel = getattr(shell, "kernel", None)
+    if kernel is None:
+        return f"In[{getattr(shell, 'execution_count', None)}]"
+    return str((kernel.get_parent("shell") or {}).get("header", {}).get("msg_id"))
+
+
+def _display(markdown: str, text: str) -> None:
+    from IPython import get_ipython
+    from IPython.display import display
+
+    from claude_nb.render.harmless import visible
+
+    if getattr(get_ipython(), "kernel", None) is None:
+        print(visible(text))
+    else:
+        display({"text/markdown": markdown}, raw=True)
+
+
+class _Ended:
+    """A reply seen as the turn it came from, for `Page`."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+        self.blocks = reply.blocks
+        self.aftermath: list[Turn] = []
+        self.news: str | None = None

@@ -1,0 +1,157 @@
+"""What Claude Code's tools are about: the one thing to name in a line, and the details worth unfolding.
+
+Inputs come from the model and may lack anything or hold anything; nothing here trusts their shape. Texts are
+returned raw in `Section`s: whoever shows them escapes them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple
+
+Input = Mapping[str, Any]
+
+_SUBJECTS = {
+    "Bash": ("command",),
+    "BashOutput": ("bash_id",),
+    "KillShell": ("shell_id",),
+    "Read": ("file_path",),
+    "Write": ("file_path",),
+    "Edit": ("file_path",),
+    "MultiEdit": ("file_path",),
+    "NotebookEdit": ("notebook_path",),
+    "Glob": ("pattern", "path"),
+    "Grep": ("pattern", "path", "glob"),
+    "LS": ("path",),
+    "WebFetch": ("url",),
+    "WebSearch": ("query",),
+    "Task": ("description", "prompt"),
+    "Agent": ("description", "prompt"),
+    "Skill": ("skill", "command"),
+    "ToolSearch": ("query",),
+    "mcp__kernel__list_variables": ("pattern",),
+    "mcp__kernel__inspect": ("name",),
+    "mcp__kernel__figures": ("name",),
+}
+_LANGUAGES = {
+    "py": "python", "js": "javascript", "ts": "typescript", "tsx": "tsx", "jsx": "jsx", "json": "json",
+    "md": "markdown", "sh": "bash", "yml": "yaml", "yaml": "yaml", "toml": "toml", "html": "html",
+    "css": "css", "rs": "rust", "go": "go", "c": "c", "h": "c", "cpp": "cpp", "java": "java", "rb": "ruby",
+    "r": "r", "sql": "sql", "jl": "julia", "xml": "xml", "ini": "ini",
+}  # fmt: skip
+_MARKS = {"completed": "\u2611", "in_progress": "\u25b6"}
+_OPEN = "\u2610"
+_DIFFED = 2_000  # lines; comparing takes their product
+
+
+class Section(NamedTuple):
+    """A piece of a card: code in a language, or, with `language` None, lines of prose."""
+
+    text: str
+    language: str | None
+
+
+def display_name(name: str) -> str:
+    """`mcp__server__tool` as "server · tool"."""
+    if name.startswith("mcp__"):
+        server, _, tool = name.removeprefix("mcp__").partition("__")
+        return f"{server} \u00b7 {tool}" if tool else server
+    return name
+
+
+def subject(name: str, tool_input: Input) -> str:
+    """The command, file, pattern or question: what a person would want to know first."""
+    if name == "TodoWrite":
+        return _progress(_todos(tool_input))
+    parts = [_text(tool_input.get(key)) for key in _SUBJECTS.get(name, ())]
+    parts = [part for part in parts if part.strip()]
+    if name in ("Task", "Agent"):
+        parts = parts[:1]
+    return " in ".join(parts) if parts else _first_text(tool_input)
+
+
+def sections(name: str, tool_input: Input) -> list[Section]:
+    """The whole input, in the form that reads best."""
+    match name:
+        case "Bash":
+            return _present(Section(_get(tool_input, "command"), "bash"))
+        case "Write":
+            return _present(Section(_get(tool_input, "content"), _language(_get(tool_input, "file_path"))))
+        case "Edit":
+            return _present(Section(_diff(tool_input), "diff"))
+        case "MultiEdit":
+            edits = [edit for edit in _list(tool_input.get("edits")) if isinstance(edit, Mapping)]
+            return _present(*(Section(_diff(edit), "diff") for edit in edits))
+        case "NotebookEdit":
+            return _present(Section(_get(tool_input, "new_source"), "python"))
+        case "mcp__kernel__run_cell" | "mcp__kernel__add_cell":
+            return _present(Section(_get(tool_input, "code"), "python"))
+        case "TodoWrite":
+            return _present(Section("\n".join(f"{mark} {text}" for mark, text in _todos(tool_input)), None))
+        case "Task" | "Agent":
+            return _present(Section(_get(tool_input, "prompt"), ""))
+        case "WebFetch":
+            return _present(Section(_get(tool_input, "prompt"), ""))
+    return _rest(name, tool_input)
+
+
+def _rest(name: str, tool_input: Input) -> list[Section]:
+    """What the line does not say already."""
+    said = _SUBJECTS.get(name, ())
+    rest = {key: value for key, value in tool_input.items() if key not in said}
+    only = next(iter(rest.values()), None)
+    if len(rest) == 1 and not said and isinstance(only, str):
+        return _present(Section(only, ""))
+    return [Section(_text(rest), "json")] if rest else []
+
+
+def _present(*found: Section) -> list[Section]:
+    return [section for section in found if section.text.strip()]
+
+
+def _get(tool_input: Input, key: str) -> str:
+    return _text(tool_input.get(key))
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value, ensure_ascii=False, indent=2, default=str)
+    except (ValueError, RecursionError):
+        return "(not to be shown)"
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _first_text(tool_input: Input) -> str:
+    return next((value for value in tool_input.values() if isinstance(value, str) and value.strip()), "")
+
+
+def _language(path: str) -> str:
+    return _LANGUAGES.get(PurePosixPath(path).suffix.removeprefix(".").lower(), "")
+
+
+def _todos(tool_input: Input) -> list[tuple[str, str]]:
+    todos = [todo for todo in _list(tool_input.get("todos")) if isinstance(todo, Mapping)]
+    return [(_MARKS.get(str(todo.get("status")), _OPEN), _text(todo.get("content"))) for todo in todos]
+
+
+def _progress(todos: list[tuple[str, str]]) -> str:
+    done = sum(mark == _MARKS["completed"] for mark, _ in todos)
+    return f"{done} of {len(todos)} done" if todos else ""
+
+
+def _diff(edit: Input) -> str:
+    old, new = _get(edit, "old_string").splitlines(), _get(edit, "new_string").splitlines()
+    if len(old) + len(new) > _DIFFED:
+        return "\n".join([*(f"-{line}" for line in old), *(f"+{line}" for line in new)])
+    changes = list(difflib.unified_diff(old, new, lineterm="", n=3))[2:]  # without the lines for file names
+    return "\n".join("" if line.startswith("@@ ") else line for line in changes).strip("\n")

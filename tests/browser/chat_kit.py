@@ -1,0 +1,66 @@
+"""A chat in a notebook's page, and what a person does with it."""
+
+from __future__ import annotations
+
+import re
+
+from lab_kit import PATIENCE, Frontend, Notebook
+from playwright.sync_api import Locator, expect
+
+MILLISECONDS = PATIENCE * 1000
+
+
+class Chat:
+    """The chat below the first cell of a notebook."""
+
+    def __init__(
+        self, frontend: Frontend, source: str = "%claude /widget", notebook: Notebook | None = None
+    ) -> None:
+        self.notebook = notebook or frontend.open(source)
+        self.index = 1 if notebook is None else notebook.add(source)
+        self.notebook.run(self.index)
+        self.node: Locator = self.notebook.output(self.index).locator(".cnb-chat")
+        expect(self.node).to_be_visible()
+
+    @property
+    def input(self) -> Locator:
+        return self.node.get_by_role("textbox", name="Message to Claude")
+
+    @property
+    def prompts(self) -> Locator:
+        return self.node.locator(".cnb-entry-prompt")
+
+    def say(self, prompt: str) -> None:
+        """Type a prompt and press Enter."""
+        self.input.fill(prompt)
+        self.input.press("Enter")
+
+    def button(self, name: str) -> Locator:
+        return self.node.get_by_role("button", name=re.compile(f"^{re.escape(name)}"))
+
+    def see(self, text: str | re.Pattern[str]) -> None:
+        expect(self.node).to_contain_text(text, timeout=MILLISECONDS)
+
+    def wait_until(self, state: str) -> None:
+        expect(self.node).to_have_attribute("data-state", state, timeout=MILLISECONDS)
+
+    def wait_until_over(self, count: int = 1) -> None:
+        """Until so many turns have ended."""
+        expect(self.node.locator(".cnb-entry-end")).to_have_count(count, timeout=MILLISECONDS)
+
+    def replies(self) -> list[str]:
+        return self.node.locator(".cnb-entry-text").all_text_contents()
+
+    def text(self) -> str:
+        return self.node.inner_text()
+
+    def card(self) -> Locator:
+        """The question that is open, once a click on it counts."""
+        card = self.node.locator(".cnb-card[data-phase=asking][data-ready]")
+        expect(card).to_be_visible(timeout=MILLISECONDS)
+        return card
+
+    def menu(self, item: str) -> None:
+        """Choose from the menu of sessions."""
+        self.node.locator(".cnb-session").click()
+        self.node.locator(".cnb-item", has_text=item).click()

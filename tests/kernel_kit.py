@@ -1,0 +1,188 @@
+"""A real kernel as a notebook front end sees it: run cells, look at their outputs, interrupt, end it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.manager import KernelManager
+
+# A first turn starts Claude Code and imports the SDK; on a loaded machine that takes a while.
+PATIENCE = 100.0
+
+# Where the oldest ipykernel that we support lies as an overlay of site-packages; `make unit` puts it there.
+OLDEST_IPYKERNEL = "6.29.0"
+OLDEST_VARIABLE = "CLAUDE_NB_OLDEST_IPYKERNEL"
+
+
+@dataclass
+class Cell:
+    """What a cell left behind: its outputs as a notebook would save them, and every message they came in."""
+
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    reply: dict[str, Any] = field(default_factory=dict)
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [message["content"] for message in self.messages if message["msg_type"] == kind]
+
+    @property
+    def displays(self) -> list[dict[str, Any]]:
+        """The data of each display, with the last of its updates."""
+        data: dict[str, dict[str, Any]] = {}
+        for number, message in enumerate(self.messages):
+            if message["msg_type"] in ("display_data", "update_display_data", "execute_result"):
+                content = message["content"]
+                name = content.get("transient", {}).get("display_id") or f"{number}"
+                if message["msg_type"] == "update_display_data" and name not in data:
+                    continue  # of what nobody has displayed: front ends ignore it
+                data[name] = content["data"]
+        return list(data.values())
+
+    @property
+    def markdown(self) -> str:
+        """The Markdown that the reader sees in the end."""
+        return "\n\n".join(d["text/markdown"] for d in self.displays if "text/markdown" in d)
+
+    @property
+    def printed(self) -> str:
+        return "".join(content["text"] for content in self.of("stream"))
+
+    @property
+    def error(self) -> dict[str, Any] | None:
+        errors = self.of("error")
+        return errors[0] if errors else None
+
+    @property
+    def shown_error(self) -> str:
+        """What stands in red below the cell."""
+        return "\n".join(self.error["traceback"]) if self.error else ""
+
+    @property
+    def value(self) -> str:
+        """The text of the cell's value."""
+        results = self.of("execute_result")
+        return results[0]["data"]["text/plain"] if results else ""
+
+
+class Kernel:
+    """One kernel process and a client of it."""
+
+    def __init__(self, manager: KernelManager, client: BlockingKernelClient, someone_there: bool) -> None:
+        self.manager = manager
+        self.client = client
+        self.someone_there = someone_there
+
+    @property
+    def pid(self) -> int:
+        return self.manager.provisioner.pid  # type: ignore[union-attr]
+
+    def start_cell(self, code: str) -> str:
+        """Send a cell off; `finish` waits for it."""
+        return self.client.execute(code, allow_stdin=self.someone_there)
+
+    def finish(
+        self, message_id: str, timeout: float = PATIENCE, watch: Callable[[Cell], None] | None = None
+    ) -> Cell:
+        """Wait for the end of a cell; `watch` is called after each message with what there is so far."""
+        cell = Cell()
+        deadline = time.monotonic() + timeout
+        while True:
+            message = self.client.get_iopub_msg(timeout=max(deadline - time.monotonic(), 0.01))
+            if message["parent_header"].get("msg_id") != message_id:
+                continue
+            cell.messages.append(message)
+            if watch is not None:
+                watch(cell)
+            if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
+                break
+        cell.reply = self._reply(message_id, deadline)
+        return cell
+
+    def _reply(self, message_id: str, deadline: float) -> dict[str, Any]:
+        while True:
+            reply = self.client.get_shell_msg(timeout=max(deadline - time.monotonic(), 0.01))
+            if reply["parent_header"].get("msg_id") == message_id:
+                return reply["content"]
+
+    def run(self, code: str, timeout: float = PATIENCE) -> Cell:
+        """Run a cell and wait for its end."""
+        return self.finish(self.start_cell(code), timeout)
+
+    def eval(self, expression: str, timeout: float = PATIENCE) -> str:
+        """The repr of an expression in the kernel's namespace."""
+        cell = self.run(expression, timeout)
+        assert cell.error is None, cell.shown_error
+        return cell.value
+
+
+def oldest_ipykernel() -> Path:
+    """The folder of the overlay; the test fails where there is none, and says how to make it.
+
+    The variable may name a folder with another version, to run the same tests with that one.
+    """
+    named = os.environ.get(OLDEST_VARIABLE)
+    beside = Path(__file__).parent.parent / ".venv" / "oldest"
+    places = [Path(named)] if named else [beside, Path(sys.prefix) / "oldest"]
+    wanted = "ipykernel-*.dist-info" if named else f"ipykernel-{OLDEST_IPYKERNEL}.dist-info"
+    for place in places:
+        if any(place.glob(wanted)):
+            return place
+    pytest.fail(
+        f"ipykernel {OLDEST_IPYKERNEL} is in none of {[str(place) for place in places]}. Install it with\n"
+        f"    {sys.executable} -m pip install --no-deps --target {places[-1]} ipykernel=={OLDEST_IPYKERNEL}"
+    )
+
+
+@contextmanager
+def running_kernel(
+    folder: Path,
+    *,
+    load: bool = True,
+    someone_there: bool = True,
+    name: str = "python3",
+    overlay: Path | None = None,
+) -> Iterator[Kernel]:
+    """A fresh kernel in `folder`, with the extension loaded; ended afterwards.
+
+    What lies in `overlay` is imported instead of what is installed, for example `oldest_ipykernel()`.
+    """
+    manager = KernelManager(kernel_name=name)
+    environment = dict(os.environ)
+    if overlay is not None:
+        paths = (str(overlay), environment.get("PYTHONPATH", ""))
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    manager.start_kernel(cwd=str(folder), env=environment)
+    client = manager.blocking_client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=PATIENCE)
+        kernel = Kernel(manager, client, someone_there)
+        if load:
+            cell = kernel.run("%load_ext claude_nb")
+            assert cell.error is None, cell.shown_error
+        yield kernel
+    finally:
+        client.stop_channels()
+        if manager.is_alive():
+            manager.shutdown_kernel(now=False)
+        manager.cleanup_resources()
+
+
+def answering(
+    kernel: Kernel, message_id: str, *answers: str, timeout: float = PATIENCE
+) -> tuple[Cell, list[str]]:
+    """Finish a cell whose `input()` calls get these answers, one each; the cell and the prompts."""
+    prompts: list[str] = []
+    for answer in answers:
+        request = kernel.client.get_stdin_msg(timeout=timeout)
+        prompts.append(request["content"]["prompt"])
+        kernel.client.input(answer)
+    return kernel.finish(message_id, timeout), prompts

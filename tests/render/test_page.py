@@ -1,0 +1,67 @@
+"""What a turn looks like while it grows and in the end. Pure."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from claude_nb.render.page import MOST_SHOWN, Page
+from claude_nb.reply import Block, TextBlock, ThinkingBlock, ToolUseBlock
+from claude_nb.session import Session
+from claude_nb.turn import Turn
+
+pytestmark = pytest.mark.pure
+
+
+def page_of(*blocks: Block) -> Page:
+    """The page of a turn that has these blocks, which may go on growing."""
+    turn = Turn(cast("Session", None), "a prompt")
+    turn.log.blocks.extend(blocks)
+    turn.created = 0.0
+    return Page(turn, "normal")
+
+
+def test_a_turn_that_has_nothing_yet_shows_what_goes_on() -> None:
+    assert page_of().live(3.0) == "<small>waiting for Claude · 3 s</small>"
+
+
+def test_a_text_is_shown_as_it_grows_and_then_stays() -> None:
+    text = TextBlock("One")
+    page = page_of(text)
+    assert page.live(1.0).startswith("One\n\n<small>")
+    text.grow(" two **three")
+    assert page.live(1.0).startswith("One two **three**\n\n")
+    text.settle("One two **three** four")
+    assert page.live(1.0).startswith("One two **three** four\n\n")
+    assert page.final() == "One two **three** four"
+
+
+def test_a_text_that_is_settled_shorter_than_it_was_streamed_is_shown_as_settled() -> None:
+    text = TextBlock("One two three")
+    page = page_of(text)
+    page.live(1.0)
+    text.settle("One")
+    assert page.final() == "One"
+
+
+def test_a_tool_shows_its_time_while_the_turn_runs_and_its_result_when_it_has_come() -> None:
+    tool = ToolUseBlock("t", "Bash", {"command": "ls"}, done=True)
+    page = page_of(ThinkingBlock("hm", done=True), tool)
+    assert "3.0 s" in page.live(3.0)
+    tool.state = "ok"  # just before its result is there
+    assert "a file" not in page.live(4.0)
+    tool.result, tool.seconds = "a file", 5.0
+    assert "a file" in page.live(6.0)
+    assert "5.0 s" in page.live(7.0)
+    assert "a file" in page.final()
+    assert "5.0 s" not in page.final()
+
+
+def test_a_reply_that_no_page_can_take_is_cut_and_says_so() -> None:
+    text = TextBlock("word " * (MOST_SHOWN // 5))
+    page = page_of(text)
+    page.live(1.0)
+    text.settle("word " * (MOST_SHOWN // 5 + 2000))
+    assert "10,000 more characters are not shown" in page.final()
+    assert len(page.final()) < MOST_SHOWN + 200

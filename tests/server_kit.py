@@ -1,0 +1,173 @@
+"""A real Jupyter server with the extension enabled, in folders of its own, and its kernels."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jupyter_client.blocking.client import BlockingKernelClient
+from kernel_kit import PATIENCE, Kernel
+from processes_kit import wait_until
+
+CONFIG = Path(__file__).resolve().parents[1] / "jupyter-config"
+# A server that was told to end first ends its kernels, and then what these have left.
+END_PATIENCE = 20.0
+
+# The server writes every event of ours to a file.
+SERVER_CONFIG = """
+import logging
+c.EventLogger.handlers = [logging.FileHandler({events!r})]
+"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A Jupyter server that answers."""
+
+    place: Path
+    url: str
+    token: str
+    process: subprocess.Popen[bytes]
+
+    def get(self, path: str, *, token: str | None = None) -> Any:
+        """What the server answers; raises `HTTPError`."""
+        return self.call("GET", path, token=token)
+
+    def call(self, method: str, path: str, body: Any = None, *, token: str | None = None) -> Any:
+        said = self.token if token is None else token
+        headers = {"Authorization": f"token {said}"} if said else {}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}{path}", data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            content = answer.read()
+        return json.loads(content) if content else None
+
+    def status(self, method: str, path: str, *, token: str | None = None) -> int:
+        """The number that a request is refused with."""
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            self.call(method, path, token=token)
+        with caught.value:
+            return caught.value.code
+
+    def sessions(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self.get("claude-nb/api/sessions")["sessions"]
+        return rows
+
+    def kernel_ids(self) -> set[str]:
+        return {kernel["id"] for kernel in self.get("api/kernels")}
+
+    @contextmanager
+    def kernel(self, *, load: bool = True) -> Iterator[ServerKernel]:
+        """A kernel that the server starts. The client speaks to it past the server."""
+        kernel_id = self.call("POST", "api/kernels", {"name": "python3"})["id"]
+        client = BlockingKernelClient(
+            connection_file=str(self.place / "runtime" / f"kernel-{kernel_id}.json")
+        )
+        client.load_connection_file()
+        client.hb_channel.time_to_dead = PATIENCE  # a loaded machine answers later than in the usual second
+        client.start_channels()
+        try:
+            client.wait_for_ready(timeout=PATIENCE)
+            kernel = ServerKernel(client, kernel_id)
+            if load:
+                cell = kernel.run("%load_ext claude_nb")
+                assert cell.error is None, cell.shown_error
+            yield kernel
+        finally:
+            client.stop_channels()
+
+    def events(self) -> list[dict[str, Any]]:
+        """What was told of sessions so far."""
+        file = self.place / "events.jsonl"
+        lines = file.read_text().splitlines() if file.exists() else []
+        events = [json.loads(line) for line in lines]
+        return [event for event in events if event["__schema__"].startswith("urn:claude-nb:")]
+
+    def actions(self) -> list[str]:
+        return [event["action"] for event in self.events()]
+
+    def wait_for_actions(self, *expected: str) -> None:
+        try:
+            wait_until(lambda: self.actions() == list(expected), PATIENCE)
+        except TimeoutError:
+            raise AssertionError(f"{self.actions()} are not {expected}\n{self.log()}") from None
+
+    def log(self) -> str:
+        return (self.place / "server.log").read_text()
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(END_PATIENCE)
+
+
+class ServerKernel(Kernel):
+    """One of a server's kernels."""
+
+    def __init__(self, client: BlockingKernelClient, kernel_id: str) -> None:
+        self.client, self.id, self.someone_there = client, kernel_id, True
+
+    @property
+    def pid(self) -> int:
+        return int(self.eval("__import__('os').getpid()"))
+
+
+@contextmanager
+def running_server(place: Path, *options: str, config: Path = CONFIG) -> Iterator[Server]:
+    """A server whose folders are in `place`; ended afterwards, with its kernels."""
+    folders = {name: place / name for name in ("config", "data", "runtime", "work")}
+    for folder in folders.values():
+        folder.mkdir(mode=0o700, exist_ok=True)
+    (folders["config"] / "jupyter_server_config.py").write_text(
+        SERVER_CONFIG.format(events=str(place / "events.jsonl"))
+    )
+    token = uuid.uuid4().hex
+    environment = {
+        **os.environ,
+        "JUPYTER_CONFIG_DIR": str(folders["config"]),
+        "JUPYTER_CONFIG_PATH": str(config),
+        "JUPYTER_DATA_DIR": str(folders["data"]),
+        "JUPYTER_RUNTIME_DIR": str(folders["runtime"]),
+        "JUPYTER_TOKEN": token,
+    }
+    command = [sys.executable, "-m", "jupyter_server", "--no-browser", "--ServerApp.ip=127.0.0.1"]
+    command += ["--ServerApp.port=0", f"--ServerApp.root_dir={folders['work']}", *options]
+    command += ["--allow-root"] if os.geteuid() == 0 else []
+    with (place / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, cwd=folders["work"], stdout=log, stderr=log)
+    try:
+        yield Server(place, wait_for_address(process, place), token, process)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        try:
+            process.wait(END_PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+
+
+def wait_for_address(process: subprocess.Popen[bytes], place: Path) -> str:
+    """The address, which the server writes into its runtime folder once it listens."""
+    deadline = time.monotonic() + PATIENCE
+    file = place / "runtime" / f"jpserver-{process.pid}.json"
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            url: str = json.loads(file.read_text())["url"]
+            urllib.request.urlopen(f"{url}api", timeout=PATIENCE).close()
+            return url
+        except (OSError, ValueError):  # not there yet, or being written
+            time.sleep(0.05)
+    raise AssertionError(f"the Jupyter server did not start:\n{(place / 'server.log').read_text()[-3000:]}")

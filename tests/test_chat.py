@@ -1,0 +1,230 @@
+"""The chat as a page and its kernel speak with one another: a bare client in the page's place. Kernel."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kernel_kit import PATIENCE, Kernel, running_kernel
+
+from claude_nb.chat.log import applied
+from claude_nb.offline import OfflineAPI
+
+pytestmark = pytest.mark.kernel
+
+# The issue's bounds.
+WIRE = 300_000
+MESSAGES_A_SECOND = 20
+
+MANAGER = "__import__('claude_nb').manager()"
+
+
+class Page:
+    """What the front end does: it keeps the messages by the operations and says what a person does."""
+
+    def __init__(self, kernel: Kernel, source: str = "%claude /widget") -> None:
+        self.kernel = kernel
+        self.acks: list[str] = []
+        self.failed: list[dict[str, Any]] = []
+        self.sizes: list[tuple[float, int]] = []
+        self.state: dict[str, Any] = {}
+        self.gaps = 0
+        self.idle: set[str] = set()
+        cell = kernel.run(source)
+        assert cell.error is None, cell.shown_error
+        self.outputs = [content["data"] for content in cell.of("display_data")]
+        self.id = self.outputs[0]["application/vnd.jupyter.widget-view+json"]["model_id"]
+        for message in cell.messages:
+            self.take(message)
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        entries: list[dict[str, Any]] = self.state["log"]["entries"]
+        return entries
+
+    def say(self, kind: str, *, id: str | None = None, nonce: str | None = None, **content: Any) -> str:
+        id = id or uuid.uuid4().hex
+        said = {"id": id, "nonce": nonce or self.state["nonce"], "kind": kind, **content}
+        data = {"method": "custom", "content": said}
+        client = self.kernel.client
+        client.shell_channel.send(client.session.msg("comm_msg", {"comm_id": self.id, "data": data}))
+        return id
+
+    def until(self, condition: Any, seconds: float = PATIENCE) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            self.take(self.kernel.client.get_iopub_msg(timeout=max(deadline - time.monotonic(), 0.01)))
+
+    def run(self, code: str) -> None:
+        """Run a cell, hearing what is said to the page meanwhile."""
+        id = self.kernel.start_cell(code)
+        self.until(lambda: id in self.idle)
+
+    def until_over(self, count: int = 1) -> None:
+        self.until(lambda: len(self.kinds("end")) >= count and self.state["state"] == "idle")
+
+    def kinds(self, kind: str) -> list[dict[str, Any]]:
+        return [entry for entry in self.entries if entry["kind"] == kind]
+
+    def html(self, kind: str) -> list[str]:
+        return [entry["html"] + entry["tail"] for entry in self.kinds(kind)]
+
+    def take(self, message: dict[str, Any]) -> None:
+        content = message["content"]
+        if content.get("execution_state") == "idle":
+            self.idle.add(message["parent_header"].get("msg_id"))
+        if message["msg_type"] not in ("comm_open", "comm_msg") or content["comm_id"] != self.id:
+            return
+        self.sizes.append((time.monotonic(), len(json.dumps({**message, "buffers": []}, default=str))))
+        data = content["data"]
+        if "state" in data:
+            self.state |= data["state"]
+        elif data.get("method") == "custom":
+            self.hear(data["content"])
+
+    def hear(self, said: dict[str, Any]) -> None:
+        match said["kind"]:
+            case "ack":
+                self.acks.append(said["id"])
+            case "failed":
+                self.failed.append(said)
+            case "all":
+                self.state["log"] = said
+            case "patch" if said["feed"] == self.state["log"]["feed"]:
+                log = self.state["log"]
+                if said["rev"] > log["rev"]:
+                    self.gaps += said["rev"] != log["rev"] + 1
+                    log |= {"rev": said["rev"], "entries": applied(log["entries"], said["ops"])}
+
+
+@pytest.fixture
+def kernel(api: OfflineAPI, tmp_path: Path) -> Iterator[Kernel]:
+    with running_kernel(tmp_path) as kernel:
+        yield kernel
+
+
+@pytest.fixture
+def page(kernel: Kernel) -> Page:
+    return Page(kernel)
+
+
+def test_opening_a_chat_starts_nothing(page: Page) -> None:
+    assert page.state["state"] == "suspended"
+    assert page.kernel.eval(f"{MANAGER}.live") == "[]"
+
+
+def test_a_prompt_is_answered_once_however_often_it_is_said(page: Page) -> None:
+    id = page.say("send", text="ECHO one")
+    page.say("send", id=id, text="ECHO one")
+    page.until_over()
+    page.say("send", id=id, text="ECHO one")
+    page.until(lambda: page.acks.count(id) >= 3)
+    assert page.html("prompt") == ["ECHO one"]
+    assert "ECHO one" in page.html("text")[0]
+    assert page.gaps == 0
+    assert page.state["usage"]
+
+
+def test_the_whole_is_what_the_operations_made_of_it(page: Page) -> None:
+    page.say("send", text="show me code")
+    page.until_over()
+    by_operations = page.entries
+    page.state["log"] = {"feed": "", "rev": -1, "entries": []}
+    page.say("hello", feed="", rev=-1)
+    page.until(lambda: page.state["log"]["feed"])
+    assert page.entries == by_operations
+    assert 'data-language="python"' in page.html("text")[0]
+
+
+def test_who_does_not_know_the_nonce_is_not_heard(page: Page) -> None:
+    page.say("send", nonce="guessed", text="ECHO one")
+    id = page.say("send", text="ECHO two")
+    page.until_over()
+    assert page.html("prompt") == ["ECHO two"]
+    assert set(page.acks) == {id}
+
+
+def test_a_page_cannot_set_the_state(page: Page) -> None:
+    client = page.kernel.client
+    data = {"method": "update", "state": {"nonce": "mine", "session": "other"}, "buffer_paths": []}
+    client.shell_channel.send(client.session.msg("comm_msg", {"comm_id": page.id, "data": data}))
+    page.say("send", text="ECHO one")
+    page.until_over()
+    assert page.state["session"] == page.kernel.eval(f"{MANAGER}.session().name").strip("'")
+
+
+def test_a_turn_asked_anywhere_is_shown_and_its_record_after_a_restart(page: Page, tmp_path: Path) -> None:
+    page.run("%claude list the variables")
+    page.run(f"turn = {MANAGER}.session().ask('ECHO from Python'); _ = turn.result()")
+    page.say("sessions")
+    page.until_over(2)
+    prompts, texts = page.html("prompt"), page.html("text")
+    assert prompts == ["list the variables", "ECHO from Python"]
+    assert len(page.kinds("tool")) == 1
+    page.run(f"{MANAGER}.session().suspend().result()")
+    with running_kernel(tmp_path) as other:
+        page.kernel.manager.shutdown_kernel(now=False)
+        later = Page(other)
+        later.until(lambda: len(later.kinds("prompt")) == 2)
+        assert later.html("prompt") == prompts
+        assert later.html("text") == texts
+        assert len(later.kinds("tool")) == 1
+
+
+def test_a_question_takes_the_first_answer_and_no_other(page: Page, tmp_path: Path) -> None:
+    page.say("send", text="touch made")
+    page.until(lambda: page.kinds("question"))
+    (question,) = page.kinds("question")
+    page.say("decide", question=question["id"], verdict="perhaps")
+    page.say("decide", question="another", verdict="once")
+    page.say("decide", question=question["id"], verdict="deny", reason="not now")
+    page.say("decide", question=question["id"], verdict="once")
+    page.until_over()
+    assert page.kinds("question")[0]["more"]["outcome"].endswith("not now")
+    assert not (tmp_path / "made").exists()
+
+
+def test_mistakes_are_told_in_the_chat(page: Page) -> None:
+    page.say("new", name="../up")
+    page.say("switch", name="nowhere")
+    page.say("send", text="@nothing_of_that_name is what?")
+    page.until(lambda: len(page.failed) == 3)
+    assert [said["what"] for said in page.failed] == ["new", "switch", "send"]
+    assert "nothing_of_that_name" in page.failed[2]["text"]
+
+
+def test_a_long_reply_costs_little_on_the_wire(page: Page) -> None:
+    page.say("send", text="ECHO warm")
+    page.until_over()
+    page.sizes.clear()
+    page.say("send", text="fifty kilobytes at two hundred chunks a second")
+    page.until_over(2)
+    (text,) = [html for html in page.html("text") if "Paragraph 200" in html]
+    assert len(text) > 50_000
+    print(f"{sum(size for _, size in page.sizes):,} bytes in {len(page.sizes)} messages")
+    assert sum(size for _, size in page.sizes) < WIRE
+    times = [at for at, _ in page.sizes]
+    fullest = max(sum(at <= other < at + 1 for other in times) for at in times)
+    assert fullest <= MESSAGES_A_SECOND
+    assert page.gaps == 0
+
+
+def test_the_first_display_says_nothing_that_differs_from_run_to_run(page: Page) -> None:
+    panel, transcript = page.outputs
+    assert panel["text/plain"] == f"ChatWidget({page.state['session']!r})"
+    assert "Loading" not in json.dumps(page.outputs)
+    again = Page(page.kernel)
+    assert again.outputs[1] == transcript
+
+
+def test_a_closed_chat_is_followed_by_nobody(page: Page) -> None:
+    page.run("chat = __import__('claude_nb').ChatWidget()")
+    page.run("chat.close(); import threading, time; time.sleep(3)")
+    page.say("send", text="ECHO one")
+    page.until_over()
+    assert page.html("prompt") == ["ECHO one"]
