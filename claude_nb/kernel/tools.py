@@ -12,6 +12,7 @@ import base64
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,8 @@ _RECENT = 5
 _PICTURES = 4
 # A cell that the main thread has not begun by then is said to be waiting.
 _WORTH_SAYING = 0.3
+# Seconds. Who waits for a turn interrupts it within milliseconds of the code's end.
+_INTERRUPT_FOLLOWS = 2.0
 
 Result = dict[str, Any]
 # Name, what Claude reads of it, its arguments as JSON schema, those that are required, what it does.
@@ -223,6 +226,7 @@ class KernelTools:
         try:
             result, cell = await self._in_main_thread(turn, lambda: self._recorded_run(execution), execution)
         except Interrupted:
+            await _until_interrupted(turn)
             return text("The user interrupted the code and the turn.", failed=True)
         except asyncio.CancelledError:
             return text("The turn has ended; the code was not run.", failed=True)
@@ -298,6 +302,13 @@ async def _looked(look: Callable[[], Result]) -> Result:
         return await asyncio.wait_for(done, _LOOK_PATIENCE)
     except TimeoutError:
         return text(f"Looking at it took longer than {_LOOK_PATIENCE:.0f} s and was given up.", failed=True)
+
+
+async def _until_interrupted(turn: Turn) -> None:
+    """Whoever waits for the turn interrupts it now; an answer before that would let Claude go on."""
+    deadline = time.monotonic() + _INTERRUPT_FOLLOWS
+    while not (turn.wants_interrupt or turn.done()) and time.monotonic() < deadline:
+        await asyncio.sleep(0.01)
 
 
 def _settle(done: asyncio.Future[Result], result: Result) -> None:

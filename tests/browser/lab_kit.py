@@ -396,8 +396,16 @@ class Notebook:
         return self.saved()
 
     def saved(self) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads(self.file.read_text())
-        return content
+        """The notebook as it is on the disk; Jupyter writes the file in place, so half of it may be read."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                content: dict[str, Any] = json.loads(self.file.read_text())
+            except json.JSONDecodeError:
+                assert time.monotonic() < deadline, f"{self.file.name} stays half written"
+                time.sleep(0.05)
+            else:
+                return content
 
     def reload(self) -> None:
         """Load the page again, as F5 does, and wait for the kernel: JupyterLab may start one more before."""
