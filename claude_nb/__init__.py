@@ -34,7 +34,8 @@ The map, each with one job; imports go downwards only:
     history       what was said in a conversation
     turn          Turn: waiting for one prompt's reply from any thread or loop
     portal        the event-loop thread
-    reply         blocks and Reply, built by applying messages; no I/O
+    turn_log      the blocks of a turn under way, built by applying messages; no I/O
+    reply         blocks and Reply
     state         states, events, transition table
     failures      Claude Code's failures as typed errors
     errors        the tree of exceptions

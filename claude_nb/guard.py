@@ -38,7 +38,8 @@ CLAUDE_NB_SESSION of all descendants), --state FILE, --ledger FILE (JSON, replac
 end, with the files in it, if the kernel is not there any more to do it, or has said by a file `abandoned` in
 it that it will not), --grace SECONDS, --unset NAME (repeatable: not passed on to the CLI).
 
-Imports are what a start in 10 ms allows; `json`, `signal` and `argparse` would double that.
+Imports are what a start in 10 ms allows; `json`, `signal` and `argparse` would double that. It is one file,
+and longer than others, because it is compiled into one (`launch.py`) and run without our package in reach.
 """
 
 # pathlib and contextlib cost more than the rest of the start:

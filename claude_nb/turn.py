@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from claude_nb.errors import SessionBusy, TurnInterrupted
-from claude_nb.reply import FINAL, Block, Reply, Status, TurnLog
+from claude_nb.reply import FINAL, Block, Reply, Status
+from claude_nb.turn_log import TurnLog
 
 if TYPE_CHECKING:
     import asyncio
 
     from claude_nb.asking.desk import Pending
+    from claude_nb.kernel.execute import Execution
     from claude_nb.kernel.surroundings import Stage
     from claude_nb.session import Session
 
@@ -105,6 +107,8 @@ class Turn:
         # The person interrupted what one of its tools ran, where no cell waited for the turn.
         self.person_interrupted = False
         self.question: Pending | None = None
+        # The code that one of its tools has been running for a while; it can be stopped alone.
+        self.execution: Execution | None = None
 
     def __repr__(self) -> str:
         return f"<Turn of {self.session.name!r}, {self.status}>"
@@ -300,6 +304,11 @@ class Turn:
     def _note(self, activity: str) -> None:
         """What happens outside of Claude Code's messages, such as starting the process."""
         self.activity = activity
+        self._changed()
+
+    def _runs(self, execution: Execution | None) -> None:
+        """Code of a tool's that takes long, as long as it runs."""
+        self.execution = execution
         self._changed()
 
     def _start(self) -> None:

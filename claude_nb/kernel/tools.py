@@ -12,7 +12,6 @@ import base64
 import contextlib
 import logging
 import threading
-import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -306,9 +305,17 @@ async def _looked(look: Callable[[], Result]) -> Result:
 
 async def _until_interrupted(turn: Turn) -> None:
     """Whoever waits for the turn interrupts it now; an answer before that would let Claude go on."""
-    deadline = time.monotonic() + _INTERRUPT_FOLLOWS
-    while not (turn.wants_interrupt or turn.done()) and time.monotonic() < deadline:
-        await asyncio.sleep(0.01)
+    changed = asyncio.Event()
+    turn.followers.append(changed.set)
+    try:
+        async with asyncio.timeout(_INTERRUPT_FOLLOWS):
+            while not (turn.wants_interrupt or turn.done()):
+                changed.clear()
+                await changed.wait()
+    except TimeoutError:
+        pass  # nobody waits for it
+    finally:
+        turn.followers.remove(changed.set)
 
 
 def _settle(done: asyncio.Future[Result], result: Result) -> None:
