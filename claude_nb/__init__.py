@@ -13,7 +13,8 @@ The map, each with one job; imports go downwards only:
     allowing      the commands about what Claude may see and do
     answers       what commands answer with
     extension     what loading adds to a shell; the one manager of a kernel
-    session_manager   sessions by name, and the end of the kernel
+    session_manager   what one may do with a kernel's sessions, and their end
+    roster        which sessions a kernel uses: meant, made, claimed, let go of
     configuration     what can be configured
     keeper        what a session needs of its kernel
     shutdown      the graceful end, in phases           overview    what /sessions and /status tell

@@ -1,11 +1,7 @@
-"""SessionManager: the sessions of one kernel by name, their configuration and their end.
+"""SessionManager: what one may do with the sessions of one kernel, and their end.
 
 One manager a kernel (`claude_nb.manager()`), also without IPython. Making one starts nothing: the
 portal's thread comes with the first prompt, a process with the first prompt of each session.
-
-A name is unique in the kernel's folder. The session that `%claude` talks to until told otherwise is the
-*implicit* one and bears the notebook's name; where nobody is there it is always new and not listed, so that
-a headless run never meets another run's conversation.
 """
 
 from __future__ import annotations
@@ -17,30 +13,26 @@ import dataclasses
 import logging
 import os
 import sys
-import threading
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from claude_nb import claims, transcript
+from claude_nb import transcript
 from claude_nb.configuration import Configuration
 from claude_nb.errors import (
     ClaudeNbError,
-    SessionExists,
-    SessionInUse,
-    SessionNotFound,
     ShuttingDown,
     UnsupportedPlatform,
 )
-from claude_nb.kernel.presence import someone_is_there
 from claude_nb.kernel.surroundings import Surroundings
 from claude_nb.logfile import start_log, stop_log
-from claude_nb.names import check_name, notebook_name
+from claude_nb.names import check_name
 from claude_nb.overview import SessionInfo, overview, status_facts
 from claude_nb.portal import Portal
 from claude_nb.registry import Record, Registry
+from claude_nb.roster import Roster
 from claude_nb.shutdown import KERNEL_BACKGROUND, KERNEL_IDLE, Budget, shut_down
-from claude_nb.state import ALIVE, ASLEEP, State
+from claude_nb.state import ALIVE, State
 
 if TYPE_CHECKING:
     from claude_nb.asking.audit import AuditLog
@@ -72,12 +64,7 @@ class SessionManager(Configuration):
         self.folder = Path.cwd()
         self.portal = Portal()
         self.surroundings = Surroundings(self.parent if hasattr(self.parent, "user_ns") else None)
-        self._keeper: SessionKeeper | None = None
-        self.sessions: dict[str, Session] = {}
-        self._claims: dict[str, claims.Claim] = {}
-        self._registry: Registry | None = None
-        self._current: str | None = None
-        self._lock = threading.RLock()
+        self.roster = Roster(self, self._on_joined)
         self._closing: str | None = None
         self._log: logging.Handler | None = None
         self._sweeping = False
@@ -88,6 +75,11 @@ class SessionManager(Configuration):
     def __repr__(self) -> str:
         return f"<SessionManager of {self.folder}, {len(self.sessions)} sessions>"
 
+    @property
+    def sessions(self) -> dict[str, Session]:
+        """Those that this kernel uses, by their records' ids."""
+        return self.roster.sessions
+
     # -- sessions -----------------------------------------------------------------------------
 
     def session(self, name: str | None = None, *, model: str | None = None) -> Session:
@@ -97,8 +89,8 @@ class SessionManager(Configuration):
         or the kernel is ending.
         """
         self._refuse_when_closing()
-        with self._lock:
-            session = self._current_session() if name is None else self._named(check_name(name))
+        with self.roster.lock:
+            session = self.roster.current() if name is None else self.roster.named(check_name(name))
             if model is not None:
                 session.use_model(model)
             return session
@@ -109,33 +101,26 @@ class SessionManager(Configuration):
         Raises `SessionExists` and `InvalidName`.
         """
         self._refuse_when_closing()
-        with self._lock:
-            session = self._adopt(self._create(check_name(name), **fields))
-            self._current = session.record.id
-            return session
+        with self.roster.lock:
+            return self.roster.make_current(self.roster.new(name, **fields))
 
     def switch(self, name: str) -> Session:
         """Make an existing session the current one; the other goes on. Raises `SessionNotFound`."""
-        with self._lock:
-            session = self.existing(name)
-            self._current = session.record.id
-            return session
+        with self.roster.lock:
+            return self.roster.make_current(self.existing(name))
 
     def existing(self, name: str | None = None) -> Session:
         """The session of that name, which must be there; without a name the current one."""
         self._refuse_when_closing()
         if name is None:
             return self.session()
-        with self._lock:
-            name = check_name(name)
-            if self._held(name) is None and self.registry.find(name, self.folder) is None:
-                raise SessionNotFound(self._unknown_words(name))
-            return self._named(name)
+        with self.roster.lock:
+            return self.roster.existing(check_name(name))
 
     def rename(self, old: str, new: str) -> Session:
         """Give a session another name; its conversation stays. Raises `SessionNotFound`, `SessionExists`."""
         session = self.existing(old)
-        with self._lock:
+        with self.roster.lock:
             self.registry.rename(session.record, check_name(new))
         return session
 
@@ -145,7 +130,7 @@ class SessionManager(Configuration):
         session.stop().result(self.stop_patience)
         session.record.archived = True
         self.keeper.save(session)
-        self._let_go(session)
+        self.roster.let_go(session)
 
     def fork(self, name: str, new: str | None = None) -> Session:
         """A copy of a session as it stands, under another name; the two go their own ways from here."""
@@ -156,23 +141,22 @@ class SessionManager(Configuration):
             raise ClaudeNbError(f"Session {source.name!r} has nothing to copy yet. Ask something first.")
         copy = fork_session(source.id)
         kept = {key: getattr(source.record, key) for key in _COPIED_BY_FORK}
-        fields = {**kept, "session_id": copy.session_id, "numbered": new is None}
-        with self._lock:
-            return self._adopt(self._create(check_name(new or source.name), **fields))
+        with self.roster.lock:
+            return self.roster.new(
+                new or source.name, numbered=new is None, **kept, session_id=copy.session_id
+            )
 
     @property
     def current_name(self) -> str:
         """The name of the session that `%claude` talks to."""
         return self.session().name
 
-    @property
+    @cached_property
     def keeper(self) -> SessionKeeper:
         """What our sessions need of us."""
-        if self._keeper is None:
-            from claude_nb.keeper import SessionKeeper  # with all that a first prompt needs
+        from claude_nb.keeper import SessionKeeper  # with all that a first prompt needs
 
-            self._keeper = SessionKeeper(self)
-        return self._keeper
+        return SessionKeeper(self)
 
     def context_for(self, prompt: str, *, budget: int | None = None) -> list[Context]:
         """What would go along with a prompt to the current session. Raises `UnknownMention`."""
@@ -216,12 +200,10 @@ class SessionManager(Configuration):
 
         return Trusted(self.registry.data)
 
-    @property
+    @cached_property
     def registry(self) -> Registry:
         """The records of this user's sessions."""
-        if self._registry is None:
-            self._registry = Registry.default()
-        return self._registry
+        return Registry.default()
 
     def overview(self, *, everyone: bool = False, archived: bool = False) -> list[SessionInfo]:
         """The folder's sessions (all of this user with `everyone`), the last active first."""
@@ -229,12 +211,12 @@ class SessionManager(Configuration):
         records = self.registry.records(folder, archived=archived)
         mine = {record.id for record in records}
         unlisted = [session.record for session in self.sessions.values() if session.record.id not in mine]
-        return overview([*unlisted, *records], self.sessions, self._current, self.registry.runtime)
+        return overview([*unlisted, *records], self.sessions, self.roster.current_id, self.registry.runtime)
 
     def discard(self, session: Session) -> None:
         """Forget a session that was made by mistake."""
         session.stop().result(self.stop_patience)
-        self._let_go(session)
+        self.roster.let_go(session)
         self.registry.remove(session.record)
 
     def stop_all(self) -> None:
@@ -276,119 +258,6 @@ class SessionManager(Configuration):
         """It has ended and makes no more sessions."""
         return self._closing is not None
 
-    # -- which session -------------------------------------------------------------------------
-
-    def _current_session(self) -> Session:
-        session = self.sessions.get(self._current or "")
-        if session is None:
-            session = self._implicit()
-            self._current = session.record.id
-        return session
-
-    def _held(self, name: str) -> Session | None:
-        return next((session for session in self.sessions.values() if session.name == name), None)
-
-    def _named(self, name: str) -> Session:
-        """One asked for by name: another kernel's is an error."""
-        session = self._held(name)
-        if session is not None:
-            return session
-        record = self.registry.find(name, self.folder)
-        if record is None:
-            try:
-                record = self._create(name)
-            except SessionExists:  # another kernel was faster; it is in use, or free again
-                return self._named(name)
-        return self._adopt(record)
-
-    def _implicit(self) -> Session:
-        """The notebook's own: continued if it is free, under another name if it is not, new if unwatched."""
-        base = notebook_name(os.environ, self._vscode_file()) or "default"
-        watched = someone_is_there(self.parent)
-        held = self._held(base)
-        if held is not None and held.record.listed == watched:  # asked for by name, or left for another
-            return held
-        if not watched:
-            return self._adopt(self._create(base, listed=False))
-        record = self.registry.find(base, self.folder)
-        if record is None or record.archived or not self.continue_after_restart:
-            return self._fresh(base)
-        try:
-            session = self._adopt(record)
-        except SessionInUse as error:
-            session = self._fresh(base)
-            session.news = f"This is a new session, '{session.name}'. {error}"
-            return session
-        if session.turns:
-            session.news = self._continuing_words(session)
-        return session
-
-    def _fresh(self, base: str) -> Session:
-        """A new session of that name or the next free one; the implicit one never collides."""
-        while True:
-            record = self._create(base, numbered=True)
-            try:
-                return self._adopt(record)
-            except SessionInUse:  # another kernel has found the new record and was faster
-                log.info("session %r was taken by another kernel at once", record.name)
-
-    def _continuing_words(self, session: Session) -> str:
-        cut = session.record.ended
-        last = f" The last turn was cancelled by a {cut['reason']}." if cut else ""
-        return f"Continuing the conversation '{session.name}'.{last} `%claude -n` starts anew."
-
-    def _create(self, name: str, *, numbered: bool = False, listed: bool = True, **fields: Any) -> Record:
-        given: dict[str, Any] = {
-            "model": self.model,
-            "permission_mode": None,
-            "append_system_prompt": self.append_system_prompt or None,
-            "config_dir": str(transcript.config_dir(self.child_environ())),
-            "notebook": self._notebook_path(),
-        }
-        given |= {key: value for key, value in fields.items() if value is not None}
-        return self.registry.create(name, self.folder, numbered=numbered, listed=listed, **given)
-
-    def _adopt(self, record: Record) -> Session:
-        """Use the session in this kernel until the kernel ends or lets go of it. Raises `SessionInUse`."""
-        from claude_nb.session import Session  # not needed for loading, which is to be quick
-
-        runtime = self.registry.runtime
-        owner = claims.this_kernel(self._notebook_path())
-        claim = claims.claim(record.id, runtime, owner, name=record.name)
-        record = self.registry.get(record.id) or record  # as its last owner left it
-        record.archived = False
-        session = Session(record, portal=self.portal, runtime=runtime, keeper=self.keeper)
-        session.observe(self._on_state, "state")
-        self._claims[record.id] = claim
-        self.sessions[record.id] = session
-        if self._log is None:
-            self._log = start_log(runtime)
-        return session
-
-    def _let_go(self, session: Session) -> None:
-        with self._lock:
-            self.sessions.pop(session.record.id, None)
-            claim = self._claims.pop(session.record.id, None)
-            if claim is not None:
-                claim.release()
-            if self._current == session.record.id:
-                self._current = None
-
-    def _unknown_words(self, name: str) -> str:
-        from claude_nb.prompt_line import nearest
-
-        known = [info.name for info in self.overview()]
-        near = nearest(name, known)
-        hint = f"Did you mean {near!r}?" if near else "`%claude /sessions` lists them, `/new` makes one."
-        return f"There is no session {name!r} in this folder. {hint}"
-
-    def _vscode_file(self) -> str | None:
-        value = (getattr(self.parent, "user_ns", None) or {}).get("__vsc_ipynb_file__")
-        return value if isinstance(value, str) else None
-
-    def _notebook_path(self) -> str | None:
-        return self._vscode_file() or os.environ.get("JPY_SESSION_NAME")
-
     def _refuse_when_closing(self) -> None:
         if self._closing is not None:
             raise ShuttingDown(f"No new prompts: {self._closing}. Restart the kernel to go on.")
@@ -412,6 +281,12 @@ class SessionManager(Configuration):
         loop = asyncio.get_running_loop()
         loop.run_in_executor(None, self.sweep)
         loop.call_later(_SWEEP_EVERY, self._sweep_regularly)
+
+    def _on_joined(self, session: Session) -> None:
+        """Called by the roster."""
+        session.observe(self._on_state, "state")
+        if self._log is None:
+            self._log = start_log(self.registry.runtime)
 
     def _on_state(self, change: Any) -> None:
         """Called in the portal's thread when a session changes its state."""
@@ -455,17 +330,7 @@ class SessionManager(Configuration):
                 ending.result(patience)
             except TimeoutError:
                 log.warning("[shutdown] not done after %.1f s; the guards end the rest", patience)
-        self._forget()
-
-    def _forget(self) -> None:
-        for session in list(self.sessions.values()):
-            claim = self._claims.pop(session.record.id)
-            if not session.record.listed and session.state in ASLEEP:
-                self.registry.remove(session.record)
-                claim.release(forget=True)
-            else:
-                self.keeper.save(session)
-                claim.release()
+        self.roster.let_go_of_all()
         if self._log is not None:
             stop_log(self._log)
 
