@@ -20,6 +20,7 @@ The map, each with one job; imports go downwards only:
     shutdown      the graceful end, in phases           overview    what /sessions and /status tell
     session       one conversation, as anybody may use it from any thread
     conversation  what a session does in the portal's loop: its queue, its turns, its end
+    ends          how its turns end, and what is set down of them
     idle          the clock that suspends it            signs       signs of life while it works
     life          the process behind a session as it comes and goes
     attribution   whose message is it

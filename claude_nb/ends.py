@@ -1,0 +1,78 @@
+"""How a session's turns end, and what of them is set down: in its record and in the audit log."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from claude_nb.doing import noted
+from claude_nb.failures import failure_of, process_died
+from claude_nb.reply import Status
+
+if TYPE_CHECKING:
+    from claude_nb.keeper import SessionKeeper
+    from claude_nb.process import ClaudeProcess
+    from claude_nb.session import Session
+    from claude_nb.turn import Turn
+
+
+class Ends:
+    """Of one session; used in the portal's loop. `closing` is why the session ends, if it does."""
+
+    def __init__(self, session: Session, keeper: SessionKeeper) -> None:
+        self._session = session
+        self._keeper = keeper
+
+    def __repr__(self) -> str:
+        return f"<Ends of the turns of {self._session.name!r}>"
+
+    def by_result(self, turn: Turn, result: Any, closing: str | None) -> bool:
+        """Claude Code has told its result; whether the turn was completed."""
+        aborted = (result.terminal_reason or "").startswith("aborted") or turn.wants_interrupt
+        if result.is_error and aborted:
+            status = Status.INTERRUPTED if closing is None else Status.CANCELLED
+            turn._finish(status, reason=closing)
+        elif result.is_error:
+            retried = turn.log.retries[-1] if turn.log.retries else None
+            turn._finish(Status.FAILED, error=failure_of(result, retried, self._session.model))
+        else:
+            turn._finish(Status.COMPLETED)
+        self._session.last_text = turn.log.last_text
+        self._note(turn, closing)
+        return not result.is_error
+
+    def with_process(self, turn: Turn, process: ClaudeProcess, closing: str | None) -> None:
+        """The turn's process is gone."""
+        if closing is not None:
+            turn._finish(Status.CANCELLED, reason=closing)
+        elif turn.wants_interrupt:
+            turn._finish(Status.INTERRUPTED, reason="the process was ended; the next prompt resumes")
+        else:
+            turn._finish(Status.FAILED, error=process_died(process.returncode, process.stderr))
+        self._note(turn, closing)
+
+    def note_work(self) -> None:
+        """A server keeps a kernel where something is at work, and it sees only the record."""
+        if not noted(self._session):
+            self._keeper.save(self._session)
+
+    def note_cut(self, turn: Turn, reason: str) -> None:
+        """The turn was cut short by what ends the kernel; the next kernel tells its reader."""
+        self._session.record.ended = {"reason": reason, "time": time.time(), "turn": turn.number}
+
+    def log_tools(self, turn: Turn) -> None:
+        """What the turn's tools came to, for the audit log."""
+        while turn.log.ended_tools:
+            self._keeper.tool_ended(self._session, turn.log.ended_tools.pop(0))
+
+    def _note(self, turn: Turn, closing: str | None) -> None:
+        """One turn more, and how it ended if it was cut short."""
+        record = self._session.record
+        record.turns += 1
+        record.last_activity = time.time()
+        self.log_tools(turn)
+        if turn.status is Status.CANCELLED:
+            self.note_cut(turn, closing or "")
+        else:
+            record.ended = None
+        self._keeper.save(self._session)
