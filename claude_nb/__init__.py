@@ -22,6 +22,7 @@ The map, each with one job; imports go downwards only:
     conversation  what a session does in the portal's loop: its queue, its turns, its end
     ends          how its turns end, and what is set down of them
     idle          the clock that suspends it            signs       signs of life while it works
+    memory        a watch over what its processes take
     life          the process behind a session as it comes and goes
     attribution   whose message is it
     process       one live Claude Code process, through the vendor's SDK

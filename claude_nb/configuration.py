@@ -7,6 +7,9 @@ from typing import Any
 from traitlets import Bool, Dict, Enum, Float, Integer, List, TraitError, Unicode, validate
 from traitlets.config import Configurable
 
+# No Claude Code gets along with less: who says 500 means megabytes.
+_LEAST_MEMORY = 10_000_000
+
 
 class Configuration(Configurable):
     """The traits; seconds unless something else is said."""
@@ -62,6 +65,12 @@ class Configuration(Configurable):
         3, help="How often a session whose process dies in mid-turn is restarted, until a turn goes well."
     ).tag(config=True)
     max_live = Integer(15, help="How many processes there may be at a time.").tag(config=True)
+    max_memory = Integer(
+        None,
+        allow_none=True,
+        help="Bytes that the processes of one session may take: above it an idle session is suspended, and "
+        "the reader of a turn is warned. None is any number.",
+    ).tag(config=True)
     continue_after_restart = Bool(
         True, help="Continue the notebook's own conversation after a restart of the kernel."
     ).tag(config=True)
@@ -87,6 +96,13 @@ class Configuration(Configurable):
     @validate("idle_timeout")
     def _sensible_idle_timeout(self, proposal: Any) -> float:
         return check_idle_timeout(proposal["value"])
+
+    @validate("max_memory")
+    def _sensible_memory(self, proposal: Any) -> int | None:
+        value: int | None = proposal["value"]
+        if value is not None and value < _LEAST_MEMORY:
+            raise TraitError("max_memory is in bytes: 2_000_000_000 is 2 GB. None is any number.")
+        return value
 
     @validate("max_restarts", "max_live", "context_budget")
     def _sensible_number(self, proposal: Any) -> int:

@@ -50,6 +50,12 @@ class SessionKeeper:
         """How often a session that crashes is restarted."""
         return int(self._manager.max_restarts)
 
+    @property
+    def max_memory(self) -> int | None:
+        """Bytes that a session's processes may take; None is any number."""
+        limit: int | None = self._manager.max_memory
+        return limit
+
     def launch_of(self, session: Session) -> Launch:
         """How to start the session's process now. Blocks until a dead kernel's guard is gone."""
         record, runtime = session.record, self._manager.registry.runtime

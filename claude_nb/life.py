@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from claude_nb.errors import ClaudeNbError
 from claude_nb.failures import exit_words
 from claude_nb.process import ClaudeProcess, Launch, OnMessage, OnTool
-from claude_nb.processes import tree
+from claude_nb.processes import tree, tree_rss
 from claude_nb.state import ASLEEP, WORKING, Event, State
 
 log = logging.getLogger(__name__)
@@ -215,6 +215,11 @@ class Life:
             "cli": list(state.cli),
             "since": time.time(),
         }
+
+    def memory(self) -> int:
+        """Bytes that the process takes with all that runs below it."""
+        state = self._process.guard_state() if self._process else None
+        return tree_rss(state.guard) if state else 0
 
     def commands(self) -> Sequence[int]:
         """Pids of what Claude's commands left running: each has a session (setsid) of its own, the CLI's

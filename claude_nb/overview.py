@@ -15,7 +15,7 @@ from claude_nb.claims import holder
 from claude_nb.processes import cpu_seconds, tree_rss
 from claude_nb.registry import Record
 from claude_nb.state import ASLEEP, WORKING, State
-from claude_nb.words import ago, counted, duration
+from claude_nb.words import ago, counted, duration, megabytes
 
 if TYPE_CHECKING:
     from claude_nb.session import Session
@@ -100,7 +100,7 @@ def _process_facts(session: Session) -> dict[str, str]:
         return {"process": "none now; the next prompt starts it"}
     return {
         "process": f"pid {state.cli.pid}, up {duration(time.monotonic() - session.life.started)}",
-        "memory": f"{tree_rss(state.guard) / 1e6:.0f} MB",
+        "memory": megabytes(tree_rss(state.guard)),
         "CPU": f"{cpu_seconds(state.guard):.1f} s",
         "guard": f"pid {state.guard.pid}" if state.guarded else "not running",
     }

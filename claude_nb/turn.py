@@ -85,6 +85,7 @@ class Turn:
         self.number: int | None = None
         # A line for its reader, such as which conversation is continued.
         self.news: str | None = None
+        self._warned = False
         self.created = time.monotonic()
         self.status = Status.QUEUED
         self.activity = ""
@@ -300,6 +301,13 @@ class Turn:
         if self.log.first_token is not None and not self._begun.is_set():
             self._begun.set()
         self._changed()
+
+    def warn(self, sentence: str) -> None:
+        """One line more for the turn's reader; the first of its kind is enough."""
+        if self.news is None or not self._warned:
+            self._warned = True
+            self.news = f"{self.news} {sentence}" if self.news else sentence
+            self._changed()
 
     def _note(self, activity: str) -> None:
         """What happens outside of Claude Code's messages, such as starting the process."""

@@ -18,6 +18,11 @@ def ago(seconds: float) -> str:
     return "just now" if seconds < 5 else f"{duration(seconds)} ago"
 
 
+def megabytes(number: float) -> str:
+    """A number of bytes: "212 MB"."""
+    return f"{number / 1e6:.0f} MB"
+
+
 def counted(number: int, thing: str) -> str:
     """A number of things: "1 turn", "2 turns"."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from kernel_kit import running_kernel
+from traitlets import TraitError
 
 import claude_nb
 from claude_nb import transcript
@@ -85,6 +86,29 @@ def test_an_idle_session_is_suspended_and_knows_everything_when_it_is_asked_agai
     assert all_gone(processes), "its memory is given back"
     assert session.pid is None
     assert knows(session)
+
+
+def test_a_session_above_max_memory_is_warned_about_at_work_and_suspended_when_idle(
+    manager: SessionManager,
+) -> None:
+    manager.max_memory = 20_000_000
+    session = manager.session("a")
+    turn = session.ask("stream 400 lines")
+    assert eventually(lambda: turn.news, PATIENCE)
+    assert "more than max_memory allows (20 MB)" in (turn.news or "")
+    turn.result(PATIENCE)
+    assert (turn.news or "").count("max_memory") == 1
+    assert eventually(lambda: session.state is State.SUSPENDED, PATIENCE)
+    manager.max_memory = None
+    again = session.ask("ECHO once more")
+    assert again.result(PATIENCE).text == "<<<ECHO once more>>>"
+    assert (again.news or "").startswith("Session 'a' was suspended: its processes took ")
+
+
+def test_a_limit_in_megabytes_is_refused(manager: SessionManager) -> None:
+    with pytest.raises(TraitError, match="max_memory is in bytes"):
+        manager.max_memory = 500
+    assert manager.max_memory is None
 
 
 def test_every_change_of_state_can_be_observed(manager: SessionManager) -> None:
