@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from claude_nb.attribution import Attribution
-from claude_nb.doing import noted
+from claude_nb.doing import ASKING, doing_of, keeps_kernel, noted
 from claude_nb.errors import ClaudeNbError, ShuttingDown, TurnFailed
 from claude_nb.failures import failure_of, foreign_history, not_signed_in, process_died, unknown_model
 from claude_nb.idle import IdleClock
@@ -61,6 +61,8 @@ class Conversation:
             lambda: self._spawn(self.suspend_if_idle()),
         )
         self.closing: str | None = None
+        # How often all that was said has been forgotten.
+        self.begun_anew = 0
         self._queue: deque[Turn] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._current: Turn | None = None
@@ -209,7 +211,7 @@ class Conversation:
         turn.news, self._session.news = self._session.news, None
         self._session.last_turn = turn
         turn._start()
-        self._note_work()
+        self.note_work()
         try:
             await process.query(_content(turn), turn.id)
             self._keeper.told(self._session, turn)
@@ -225,7 +227,7 @@ class Conversation:
         if kind == "SystemMessage" and message.subtype == "init":
             self._on_init(message.data)
         turn = self.attribution.whose(message)
-        self._note_work()
+        self.note_work()
         if turn is None:
             self.idle.look_again()
             return
@@ -260,7 +262,7 @@ class Conversation:
             own._finish(Status.COMPLETED)
             self._log_tools(own)
         if turn is own:
-            self._note_work()
+            self.note_work()
             self.idle.start()
             return
         self._conclude(turn, result)
@@ -281,7 +283,7 @@ class Conversation:
         self._session.last_text = turn.log.last_text
         self._note_end(turn)
 
-    def _note_work(self) -> None:
+    def note_work(self) -> None:
         """A server keeps a kernel where something is at work, and it sees only the record."""
         if not noted(self._session):
             self._keeper.save(self._session)
@@ -373,6 +375,9 @@ class Conversation:
             self._keeper.tool_ended(self._session, turn.log.ended_tools.pop(0))
 
     def _show_life(self) -> None:
+        said = doing_of(self.record)
+        if said.state == ASKING and not keeps_kernel(said, time.time()):
+            return
         turn = self._current or self.working or self._session.last_turn
         if turn is not None:
             self._keeper.show_life(turn)
@@ -455,6 +460,7 @@ class Conversation:
         self.record.earlier_ids.append(self._session.id)
         self.record.session_id = str(uuid.uuid4())
         self.record.turns = 0
+        self.begun_anew += 1
         self._session.news = None
         self._keeper.forgotten(self._session)
         self._keeper.save(self._session)

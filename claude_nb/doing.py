@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 Action = Literal["start", "suspend", "resume", "stop", "crash", "shutdown"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 
+# At work, but for a person's answer.
+ASKING = "asking"
 # There is a process, and nobody has asked it to end.
-LIVE = frozenset({State.BUSY, State.IDLE})
+LIVE = frozenset({State.BUSY, State.IDLE, ASKING})
+# Seconds for which a kernel is kept for an answer: who was called away is back by then, or asks again.
+_ANSWER_PATIENCE = 3600.0
 # A server looks twice a second; nobody suspends and wakes a session more often than that.
 _KEPT = 8
 
@@ -67,6 +71,11 @@ def doing_of(record: Record) -> Doing:
     return Doing(state, float(since), reason if isinstance(reason, str) else None, happened)
 
 
+def keeps_kernel(said: Doing, now: float) -> bool:
+    """A server should keep the kernel, though nobody runs a cell; `now` in unix seconds."""
+    return said.state == State.BUSY or (said.state == ASKING and now - said.since < _ANSWER_PATIENCE)
+
+
 def _happened(said: Any) -> Iterator[Happening]:
     """What can be understood of it."""
     for one in said if isinstance(said, list) else ():
@@ -77,8 +86,8 @@ def _happened(said: Any) -> Iterator[Happening]:
                 yield Happening(number, cast(Action, one["action"]), float(when), why)
 
 
-def note(record: Record, state: State, reason: str | None = None) -> None:
-    """Put the state into the record, and what has happened thereby."""
+def note(record: Record, state: str, reason: str | None = None) -> None:
+    """Put the state (a `State` or `ASKING`) into the record, and what has happened thereby."""
     old, now = doing_of(record), time.time()
     if record.doing is not None and old.state == state:
         return
@@ -87,10 +96,10 @@ def note(record: Record, state: State, reason: str | None = None) -> None:
     if action is not None:
         happened.append(Happening(old.number + 1, action, now, reason))
     kept = [vars(one) for one in happened[-_KEPT:]]
-    record.doing = {"state": state.value, "since": now, "reason": reason, "happened": kept}
+    record.doing = {"state": str(state), "since": now, "reason": reason, "happened": kept}
 
 
-def _action(record: Record, new: State, reason: str | None) -> Action | None:
+def _action(record: Record, new: str, reason: str | None) -> Action | None:
     """What has happened to the process when the record's state becomes a new one."""
     old = doing_of(record)
     was_live = record.doing is not None and old.live
@@ -108,9 +117,9 @@ def _action(record: Record, new: State, reason: str | None) -> Action | None:
 
 def note_now(session: Session, ending: bool) -> None:
     """Called by the kernel before it saves the record. `ending`: the kernel itself comes to its end."""
-    state = session.state
+    state: str = session.state
     if at_work(session):
-        state = State.BUSY
+        state = _work(session)
     elif state in (State.BUSY, State.INTERRUPTING):
         state = State.IDLE
     note(session.record, state, session.conversation.closing if ending else None)
@@ -133,6 +142,14 @@ def at_work(session: Session) -> bool:
     return (turn is not None and not turn.done()) or bool(session.conversation.attribution.tasks)
 
 
+def _work(session: Session) -> str:
+    """A command that Claude sent to the background goes on while Claude asks."""
+    turn = session.conversation.working
+    asks = turn is not None and turn.question is not None
+    return ASKING if asks and not session.conversation.attribution.tasks else State.BUSY
+
+
 def noted(session: Session) -> bool:
     """Whether the record is right about the session being at work."""
-    return at_work(session) == (doing_of(session.record).state == State.BUSY)
+    said = doing_of(session.record).state
+    return said == _work(session) if at_work(session) else said not in (State.BUSY, ASKING)

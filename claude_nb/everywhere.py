@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from claude_nb.claims import here, holder, identity_of, place_of
-from claude_nb.doing import Doing, doing_of
+from claude_nb.doing import ASKING, Doing, doing_of
 from claude_nb.processes import Identity, alive, cpu_seconds, tree_rss
 from claude_nb.registry import Record, Registry
 from claude_nb.state import State
 
-# "orphaned": its kernel is dead, and a sweep will end it. "unused": no prompt was ever answered.
-What = Literal["busy", "idle", "suspended", "dead", "orphaned", "unused", "archived"]
+# "asking": it waits for a person's answer. "orphaned": its kernel is dead, and a sweep will end it.
+# "unused": no prompt was ever answered.
+What = Literal["busy", "asking", "idle", "suspended", "dead", "orphaned", "unused", "archived"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class SessionRow:
     @property
     def live(self) -> bool:
         """There is a process."""
-        return self.state in ("busy", "idle", "orphaned")
+        return self.state in ("busy", "asking", "idle", "orphaned")
 
 
 def look(registry: Registry, *, archived: bool = False, most: int | None = None) -> list[SessionRow]:
@@ -107,7 +108,7 @@ def _state(record: Record, said: Doing, process: Identity | None, *, in_use: boo
     if process is not None and not in_use:
         return "orphaned"
     if process is not None or (elsewhere and in_use and record.process):
-        return "busy" if said.state == State.BUSY else "idle"
+        return "asking" if said.state == ASKING else "busy" if said.state == State.BUSY else "idle"
     if record.archived:
         return "archived"
     if said.state == State.DEAD and in_use:

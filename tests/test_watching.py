@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from claude_nb.claims import claim, this_kernel
-from claude_nb.doing import doing_of, note, note_left_behind
+from claude_nb.doing import ASKING, doing_of, note, note_left_behind
 from claude_nb.everywhere import look
 from claude_nb.processes import identify
 from claude_nb.registry import Record, Registry
@@ -32,7 +32,7 @@ def record(registry: Registry, tmp_path: Path) -> Record:
     return registry.create("review", tmp_path)
 
 
-def became(registry: Registry, record: Record, *states: State, reason: str | None = None) -> None:
+def became(registry: Registry, record: Record, *states: str, reason: str | None = None) -> None:
     for state in states:
         note(record, state, reason)
     registry.save(record)
@@ -170,11 +170,13 @@ def test_only_a_kernel_with_something_at_work_is_busy(registry: Registry, record
     watch = Watch(registry)
     became(registry, with_process(record, os.getpid()), State.IDLE)
     watch.look()
-    assert watch.busy() == set()
+    assert watch.busy(time.time()) == set()
     became(registry, record, State.BUSY)
     watch.look()
-    assert os.getpid() in watch.busy()
-    assert os.getppid() in watch.busy(), "a server may know only the program that started the kernel"
+    assert os.getpid() in watch.busy(time.time())
+    assert os.getppid() in watch.busy(time.time()), (
+        "a server may know only the program that started the kernel"
+    )
     assert watch.orphans() == set()
 
 
@@ -185,9 +187,31 @@ def test_a_session_of_a_dead_kernel_is_an_orphan_and_keeps_nobody(registry: Regi
     watch = Watch(registry)
     watch.look()
     assert watch.orphans() == {record.id}
-    assert watch.busy() == set()
+    assert watch.busy(time.time()) == set()
     (row,) = look(registry)
     assert row.state == "orphaned"
+
+
+def test_a_question_that_nobody_answers_keeps_its_kernel_for_an_hour(
+    registry: Registry, record: Record
+) -> None:
+    watch = Watch(registry)
+    became(registry, with_process(record, os.getpid()), State.BUSY, ASKING)
+    watch.look()
+    asked = doing_of(record).since
+    assert os.getpid() in watch.busy(asked + 3599)
+    assert watch.busy(asked + 3601) == set()
+    became(registry, record, State.BUSY)
+    watch.look()
+    assert os.getpid() in watch.busy(asked + 3601), "the answer came after all"
+    assert [one.action for one in doing_of(record).happened] == ["start"], "it is nothing that is told"
+
+
+def test_a_session_that_asks_is_listed_as_asking(registry: Registry, record: Record) -> None:
+    with claim(record.id, registry.runtime, this_kernel()):
+        became(registry, with_process(record, os.getpid()), ASKING)
+        (row,) = look(registry)
+    assert (row.state, row.live) == ("asking", True)
 
 
 # -- rows --------------------------------------------------------------------------------------------

@@ -116,6 +116,7 @@ class Desk:
         pending = turn.question = Pending(_with_plan(question, turn), turn, self._portal)
         turn.on_end(lambda: pending.answer(Decision("deny", "The turn was ended.", by="interrupt")))
         turn._note(WAITING)
+        turn.session.conversation.note_work()
         decision = Decision("deny", "The question was withdrawn.", by="interrupt")
         self._put(pending)
         try:
@@ -123,6 +124,7 @@ class Desk:
         finally:
             turn.question = None
             turn._note("")
+            turn.session.conversation.note_work()
             await self._settle(pending, decision)
         return decision
 

@@ -13,7 +13,7 @@ from claude_nb.render.tables import as_text
 from claude_nb.words import ago, duration
 
 HEADER = ("name", "state", "model", "persona", "turns", "last active", "kernel", "memory", "CPU", "folder")
-WORDS = {"orphaned": "left behind", "unused": "never used"}
+WORDS = {"asking": "waiting for you", "orphaned": "left behind", "unused": "never used"}
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -3,7 +3,8 @@
 Twice a second it looks at the records, in a thread of its own, and acts on what it sees:
 
     a session's process has come or gone  ──▶ a Jupyter event
-    a session is at work                  ──▶ its kernel counts as active, so that no culler ends it
+    a session is at work                  ──▶ its kernel counts as active, so that no culler ends it;
+                                              not for ever while it waits for a person's answer
     a kernel is dead                      ──▶ a sweep, in the same thread; and another one a little later
 
 A kernel's death is seen by the kernel's pid and start time, which needs no server's help and also finds
@@ -111,7 +112,7 @@ class Caretaker:
 
     def _complain(self, error: Exception) -> None:
         """Each complaint once: it comes back twice a second."""
-        complaint = repr(error)
+        complaint = str(error) if isinstance(error, OSError) else repr(error)
         level = logging.DEBUG if complaint in self._said else logging.WARNING
         self._said = {*self._said, complaint} if len(self._said) < _MOST_SAID else {complaint}
         self._app.log.log(level, "claude_nb | cannot look after the sessions: %s", complaint)
@@ -166,7 +167,7 @@ class Caretaker:
     def _look(self) -> None:
         """Look, and sweep if it is time; what the sweep set right is seen by the next look."""
         self._untold.extend(self._watch.look())
-        self._kernels_at_work = self._watch.busy()
+        self._kernels_at_work = self._watch.busy(time.time())
         now = time.monotonic()
         self._clock.left_behind(self._watch.orphans(), now)
         if self._clock.is_due(now):

@@ -15,11 +15,10 @@ from pathlib import Path
 
 from claude_nb import guard
 from claude_nb.claims import RECORD_ID, here, identity_of, place_of
-from claude_nb.doing import Action, doing_of
+from claude_nb.doing import Action, doing_of, keeps_kernel
 from claude_nb.everywhere import kernel_of, process_of
 from claude_nb.processes import Identity, alive, line_of
 from claude_nb.registry import Record, Registry
-from claude_nb.state import State
 
 # A folder's time may have a resolution of a second; what changed since then could look unchanged.
 _COARSE = 2.0
@@ -86,11 +85,14 @@ class Watch:
         records = [self._records.pop(name) for name in gone]
         return [Change("shutdown", record, time.time()) for record in records if doing_of(record).live]
 
-    def busy(self) -> frozenset[int]:
-        """The pids of the kernels in which a session is at work now, and of the processes above them."""
+    def busy(self, now: float) -> frozenset[int]:
+        """The pids of the kernels to be kept, since a session is at work, and of the processes above them.
+
+        `now` in unix seconds.
+        """
         found: set[int] = set()
         for record in self._records.values():
-            if record.process and doing_of(record).state == State.BUSY and process_of(record):
+            if record.process and keeps_kernel(doing_of(record), now) and process_of(record):
                 kernel = kernel_of(record)
                 found |= _line(kernel) if kernel is not None else set()
         return frozenset(found)
