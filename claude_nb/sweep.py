@@ -71,7 +71,12 @@ def sign(folder: Path) -> None:
 def sweep(registry: Registry) -> SweepReport:
     """Look at everything, once. Blocks, some milliseconds where there is nothing to do. Does not raise."""
     report = SweepReport()
-    records = registry.records(archived=True, unlisted=True)
+    try:
+        records = registry.records(archived=True, unlisted=True)
+    except OSError as error:
+        report.left_alone["everything"] = f"the session records cannot be read: {error}"
+        log.warning("nothing can be swept, since %s", report.left_alone["everything"])
+        return report
     named = {str(record.process.get("marker")) for record in records if record.process}
     for record in records:
         if record.process or _outdated(record):

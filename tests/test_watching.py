@@ -18,6 +18,7 @@ from claude_nb.registry import Record, Registry
 from claude_nb.server.sweeping import SweepClock
 from claude_nb.server.watching import Watch
 from claude_nb.state import State
+from claude_nb.sweep import sweep
 
 pytestmark = pytest.mark.pure
 
@@ -226,6 +227,16 @@ def test_a_look_is_bounded_and_never_leaves_out_a_live_session(registry: Registr
         rows = look(registry, most=2)
     assert len(rows) == 2
     assert {row.name: row.state for row in rows}["old"] == "idle"
+
+
+def test_a_sweep_that_finds_no_folder_of_sessions_says_so_and_touches_nothing(registry: Registry) -> None:
+    registry.data.mkdir()
+    (registry.data / "sessions").write_text("not a folder")
+    (registry.runtime / ("0" * 32)).mkdir(parents=True)
+    report = sweep(registry)
+    assert "\n" not in str(report)
+    assert str(registry.data / "sessions") in str(report)
+    assert (report.ended, report.set_right, report.removed) == (set(), [], [])
 
 
 # -- when to sweep -----------------------------------------------------------------------------------
