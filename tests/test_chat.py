@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from kernel_kit import PATIENCE, Kernel, running_kernel
+from kernel_kit import Kernel, running_kernel
+from page_kit import Page
 
-from claude_nb.chat.log import applied
 from claude_nb.offline import OfflineAPI
 
 pytestmark = pytest.mark.kernel
@@ -22,84 +19,6 @@ WIRE = 300_000
 MESSAGES_A_SECOND = 20
 
 MANAGER = "__import__('claude_nb').manager()"
-
-
-class Page:
-    """What the front end does: it keeps the messages by the operations and says what a person does."""
-
-    def __init__(self, kernel: Kernel, source: str = "%claude /widget") -> None:
-        self.kernel = kernel
-        self.acks: list[str] = []
-        self.failed: list[dict[str, Any]] = []
-        self.sizes: list[tuple[float, int]] = []
-        self.state: dict[str, Any] = {}
-        self.gaps = 0
-        self.idle: set[str] = set()
-        cell = kernel.run(source)
-        assert cell.error is None, cell.shown_error
-        self.outputs = [content["data"] for content in cell.of("display_data")]
-        self.id = self.outputs[0]["application/vnd.jupyter.widget-view+json"]["model_id"]
-        for message in cell.messages:
-            self.take(message)
-
-    @property
-    def entries(self) -> list[dict[str, Any]]:
-        entries: list[dict[str, Any]] = self.state["log"]["entries"]
-        return entries
-
-    def say(self, kind: str, *, id: str | None = None, nonce: str | None = None, **content: Any) -> str:
-        id = id or uuid.uuid4().hex
-        said = {"id": id, "nonce": nonce or self.state["nonce"], "kind": kind, **content}
-        data = {"method": "custom", "content": said}
-        client = self.kernel.client
-        client.shell_channel.send(client.session.msg("comm_msg", {"comm_id": self.id, "data": data}))
-        return id
-
-    def until(self, condition: Any, seconds: float = PATIENCE) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            self.take(self.kernel.client.get_iopub_msg(timeout=max(deadline - time.monotonic(), 0.01)))
-
-    def run(self, code: str) -> None:
-        """Run a cell, hearing what is said to the page meanwhile."""
-        id = self.kernel.start_cell(code)
-        self.until(lambda: id in self.idle)
-
-    def until_over(self, count: int = 1) -> None:
-        self.until(lambda: len(self.kinds("end")) >= count and self.state["state"] == "idle")
-
-    def kinds(self, kind: str) -> list[dict[str, Any]]:
-        return [entry for entry in self.entries if entry["kind"] == kind]
-
-    def html(self, kind: str) -> list[str]:
-        return [entry["html"] + entry["tail"] for entry in self.kinds(kind)]
-
-    def take(self, message: dict[str, Any]) -> None:
-        content = message["content"]
-        if content.get("execution_state") == "idle":
-            self.idle.add(message["parent_header"].get("msg_id"))
-        if message["msg_type"] not in ("comm_open", "comm_msg") or content["comm_id"] != self.id:
-            return
-        self.sizes.append((time.monotonic(), len(json.dumps({**message, "buffers": []}, default=str))))
-        data = content["data"]
-        if "state" in data:
-            self.state |= data["state"]
-        elif data.get("method") == "custom":
-            self.hear(data["content"])
-
-    def hear(self, said: dict[str, Any]) -> None:
-        match said["kind"]:
-            case "ack":
-                self.acks.append(said["id"])
-            case "failed":
-                self.failed.append(said)
-            case "all":
-                self.state["log"] = said
-            case "patch" if said["feed"] == self.state["log"]["feed"]:
-                log = self.state["log"]
-                if said["rev"] > log["rev"]:
-                    self.gaps += said["rev"] != log["rev"] + 1
-                    log |= {"rev": said["rev"], "entries": applied(log["entries"], said["ops"])}
 
 
 @pytest.fixture
@@ -174,6 +93,25 @@ def test_a_turn_asked_anywhere_is_shown_and_its_record_after_a_restart(page: Pag
         assert later.html("prompt") == prompts
         assert later.html("text") == texts
         assert len(later.kinds("tool")) == 1
+        assert later.kinds("end") == []
+
+
+def test_what_a_killed_kernel_left_unanswered_can_be_asked_again(page: Page, tmp_path: Path) -> None:
+    page.say("send", text="ECHO one")
+    page.until_over()
+    page.say("send", text="lines of heron")
+    page.until(lambda: "heron 5" in "".join(page.html("text")))
+    page.kernel.manager.shutdown_kernel(now=True)
+    with running_kernel(tmp_path) as other:
+        later = Page(other)
+        later.until(lambda: later.kinds("end"))
+        (end,) = later.kinds("end")
+        assert end["turn"] == later.kinds("prompt")[1]["turn"]
+        assert end["more"]["retry"]
+        later.say("retry", turn=end["turn"])
+        later.until_over(2)
+        assert later.html("prompt") == ["ECHO one", "lines of heron", "lines of heron"]
+        assert "heron 60" in later.html("text")[-1]
 
 
 def test_a_question_takes_the_first_answer_and_no_other(page: Page, tmp_path: Path) -> None:

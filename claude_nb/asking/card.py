@@ -109,7 +109,7 @@ class QuestionCard(anywidget.AnyWidget):
         if self.comm is not None:
             self.layout.close()
             super().close()
-            get_comm_manager().register_comm(_Deaf(self.comm_id))  # type: ignore[arg-type]
+            deafen(self.comm_id)
 
     def _handle_msg(self, msg: dict[str, Any]) -> None:
         """Called by ipywidgets with each message of the front end: it may ask and tell, not set."""
@@ -165,8 +165,13 @@ def decision_on(question: Question, content: Mapping[str, Any]) -> Decision | No
     return Decision(verdict, answers=answers, by="card") if answers else None
 
 
+def deafen(comm_id: str) -> None:
+    """Take what comes for a closed widget's comm, and do nothing with it."""
+    get_comm_manager().register_comm(_Deaf(comm_id))  # type: ignore[arg-type]
+
+
 class _Deaf:
-    """Takes the place of a closed card's comm: the normal route would complain in the cell that runs."""
+    """Takes the place of a closed widget's comm: the normal route would complain in the cell that runs."""
 
     target_name = "claude_nb.closed"
 

@@ -144,17 +144,18 @@ class Desk:
 
     async def offer_stop(self, turn: Turn, execution: Execution, ended: asyncio.Future[Any]) -> None:
         """A button that ends the code, once it has run for a while. In the portal's loop."""
-        stage = turn.stage
-        if stage is None or not stage.takes_cards or not self._hears_clicks:
-            return
         while not ended.done() and execution.seconds < _STOP_AFTER:
             await asyncio.wait({ended}, timeout=_STOP_AFTER / 4)
         if ended.done():
             return
+        turn._runs(execution)
         try:
-            await self._show_stop(turn, stage, execution, ended)
+            if turn.stage is not None and turn.stage.takes_cards and self._hears_clicks:
+                await self._show_stop(turn, turn.stage, execution, ended)
         except Exception:  # the code goes on without a button
             log.exception("no Stop button could be shown")
+        await asyncio.wait({ended})
+        turn._runs(None)
 
     async def _show_stop(
         self, turn: Turn, stage: Stage, execution: Execution, ended: asyncio.Future[Any]

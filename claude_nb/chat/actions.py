@@ -107,6 +107,12 @@ class Actions:
         if pending is not None and decision is not None:
             pending.answer(decision)
 
+    def _stop_code(self, content: Content) -> None:
+        """The turn goes on; Claude is told that the person stopped its code."""
+        execution = self._chat.feed.execution(str(content.get("entry")))
+        if execution is not None:
+            execution.stop()
+
     def _more(self, content: Content) -> None:
         self._chat.feed.show_earlier()
 
@@ -182,6 +188,7 @@ _AT_ONCE: dict[str, Callable[[Actions, Content], None]] = {
     "stop": Actions._stop,
     "unqueue": Actions._unqueue,
     "decide": Actions._decide,
+    "stop_code": Actions._stop_code,
     "more": Actions._more,
 }
 _IN_THREAD: dict[str, Callable[[Actions, Content], None]] = {

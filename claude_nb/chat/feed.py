@@ -25,6 +25,7 @@ from claude_nb.render.throttle import Throttle
 
 if TYPE_CHECKING:
     from claude_nb.asking.desk import Pending
+    from claude_nb.kernel.execute import Execution
     from claude_nb.session import Session
     from claude_nb.turn import Turn
 
@@ -75,7 +76,7 @@ class Feed:
         self._wants_earlier = False
         self._room = _MOST_TURNS
         self._usage: dict[str, str] = {}
-        self._conversation = (session.id, session.turns)
+        self._begun_anew = session.conversation.begun_anew
 
     def __repr__(self) -> str:
         return f"<Feed of {self.session.name!r}, {len(self._log)} turns, {len(self._listeners)} chats>"
@@ -130,9 +131,16 @@ class Feed:
             return next((pending for pending in found if pending is not None), None)
 
     def prompt(self, turn: str) -> str:
-        """What was asked in a turn of this kernel; empty if that is not known."""
-        recent = [self.session.last_turn, *(view.turn for view in self._live.values())]
-        return next((known.prompt for known in recent if known is not None and known.id == turn), "")
+        """What was asked in a turn that is shown, of this kernel or an earlier one; empty if it is not."""
+        with self._lock:
+            known = self._turns.get(turn)
+            return known.prompt if known is not None else ""
+
+    def execution(self, entry: str) -> Execution | None:
+        """The running code that an entry offers to stop."""
+        with self._lock:
+            found = (view.execution(entry) for view in self._live.values())
+            return next((execution for execution in found if execution is not None), None)
 
     # -- called by the session, in its thread --------------------------------------------------
 
@@ -254,10 +262,13 @@ class Feed:
 
     def _forgotten(self) -> list[Op]:
         """The session's conversation was started afresh."""
-        (old_id, old_turns), self._conversation = self._conversation, (self.session.id, self.session.turns)
-        if self.session.id == old_id or self.session.turns >= old_turns:
+        before, self._begun_anew = self._begun_anew, self.session.conversation.begun_anew
+        if self._begun_anew == before:
             return []
         self.more = False
+        self._usage = {}
+        for key in [key for key, view in self._live.items() if view.turn.done()]:
+            self._live.pop(key).turn.followers.remove(self.look)
         return [op for turn in self._log.turns if turn not in self._live for op in self._drop(turn)]
 
     def _drop(self, turn: str) -> list[Op]:

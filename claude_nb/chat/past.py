@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +20,16 @@ from claude_nb.reply import (
 
 if TYPE_CHECKING:
     from claude_nb.asking.desk import Pending
+    from claude_nb.kernel.execute import Execution
     from claude_nb.session import Session
 
 
 @dataclass
 class PastTurn:
-    """A prompt and what came of it. `id` is the prompt's, as in the `Turn` that it was."""
+    """A prompt and what came of it. `id` is the prompt's, as in the `Turn` that it was.
+
+    `cut` is why it never came to its end; None if it did.
+    """
 
     id: str
     prompt: str
@@ -33,6 +37,8 @@ class PastTurn:
     news: str | None = None
     reply: Reply | None = None
     question: Pending | None = None
+    execution: Execution | None = None
+    cut: str | None = None
 
 
 def past_turns(session: Session, *, but: Collection[str] = ()) -> list[PastTurn]:
@@ -48,7 +54,23 @@ def past_turns(session: Session, *, but: Collection[str] = ()) -> list[PastTurn]
             turns.append(PastTurn(message.uuid, prompt))
         elif turns:
             turns[-1].blocks += _blocks(parts, message.type == "assistant", tools)
-    return [turn for turn in turns if turn.id not in but]
+    found = [turn for turn in turns if turn.id not in but]
+    _end_all(found, session)
+    return found
+
+
+def _end_all(turns: Sequence[PastTurn], session: Session) -> None:
+    """Nothing of them runs any more, and the last one may have been cut short with its kernel."""
+    for block in (block for turn in turns for block in turn.blocks):
+        if isinstance(block, ToolUseBlock) and block.state == "running":
+            block.state, block.result = "failed", "It did not come to its end."
+    if turns and (session.record.ended or not _has_answer(turns[-1])):
+        turns[-1].cut = str((session.record.ended or {}).get("reason") or "")
+
+
+def _has_answer(turn: PastTurn) -> bool:
+    """Claude had the last word."""
+    return bool(turn.blocks) and isinstance(turn.blocks[-1], TextBlock)
 
 
 def _parts(content: Any) -> list[dict[str, Any]]:

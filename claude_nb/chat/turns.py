@@ -6,18 +6,21 @@ A turn under way and one that was read from the record (`past.py`) are shown ali
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from claude_nb.asking.card import choice_state
 from claude_nb.asking.parts import choices, form, seen, title
 from claude_nb.asking.shown import card_html, outcome, tag
 from claude_nb.chat.log import Entry, Kind
-from claude_nb.render.html import HtmlStream, images_html, notice_html, thinking_html, tool_html
+from claude_nb.chat.past import PastTurn
+from claude_nb.kernel.tools import RUN_CELL
+from claude_nb.render.html import HtmlStream, notice_html, thinking_html, tool_html
 from claude_nb.reply import Block, Reply, Status, TextBlock, ThinkingBlock, ToolResultBlock, ToolUseBlock
 
 if TYPE_CHECKING:
     from claude_nb.asking.desk import Pending
+    from claude_nb.kernel.execute import Execution
 
 _ENDINGS = {
     Status.INTERRUPTED: "Interrupted",
@@ -53,6 +56,10 @@ class Shown(Protocol):
     def question(self) -> Pending | None:
         """What it asks now."""
 
+    @property
+    def execution(self) -> Execution | None:
+        """The code that one of its tools has been running for a while."""
+
 
 _Turn = TypeVar("_Turn", bound=Shown)
 
@@ -66,6 +73,8 @@ class TurnView(Generic[_Turn]):
         self._texts: dict[int, _Text] = {}
         # The entry of a block, with what it was made of.
         self._made: dict[int, tuple[object, Entry]] = {}
+        # The pictures of each tool call's result.
+        self._images: dict[str, list[bytes]] = {}
         # Each question with the number of blocks that came before it.
         self._asked: list[tuple[int, Pending]] = []
 
@@ -73,6 +82,8 @@ class TurnView(Generic[_Turn]):
         """The turn as it stands."""
         self._note_question()
         blocks = self.turn.blocks
+        results = [block for block in blocks if isinstance(block, ToolResultBlock) and block.images]
+        self._images = {result.tool_use_id: result.images for result in results}
         found = [*self._prompt(), *self._news()]
         for index, block in enumerate(blocks):
             found += self._questions(index)
@@ -104,14 +115,36 @@ class TurnView(Generic[_Turn]):
                 stamp, done = (len(block.text), block.done), block.done
                 return [self._made_once(index, stamp, "thinking", lambda: thinking_html(block.text), done)]
             case ToolUseBlock():
-                return [self._made_once(index, _stamp(block), "tool", lambda: tool_html(block), block.done)]
-            case ToolResultBlock() if block.images:
-                return [
-                    self._made_once(
-                        index, len(block.images), "images", lambda: images_html(block.images), True
-                    )
-                ]
+                return [self._tool(index, block)]
         return []
+
+    def _tool(self, index: int, block: ToolUseBlock) -> Entry:
+        """A card, unfolded where it has pictures; with a Stop button while its code runs for long."""
+        images = self._images.get(block.id, [])
+        stop = self._can_stop(block)
+
+        def card() -> str:
+            html = tool_html(block, images)
+            return html.replace("<details", "<details open", 1) if images else html
+
+        stamp = (*_stamp(block), len(images), stop)
+        return self._made_once(index, stamp, "tool", card, block.done, {"stop": True} if stop else {})
+
+    def _can_stop(self, block: ToolUseBlock) -> bool:
+        execution = self.turn.execution
+        return (
+            execution is not None
+            and block.name == RUN_CELL
+            and block.state == "running"
+            and block.input.get("code") == execution.code
+        )
+
+    def execution(self, entry: str) -> Execution | None:
+        """The running code that an entry offers to stop."""
+        for index, block in enumerate(self.turn.blocks):
+            if entry == f"{self.key}/{index}" and isinstance(block, ToolUseBlock) and self._can_stop(block):
+                return self.turn.execution
+        return None
 
     def _text(self, index: int, block: TextBlock) -> list[Entry]:
         if not block.text.strip():
@@ -121,11 +154,20 @@ class TurnView(Generic[_Turn]):
         finished, tail = text.html(block.text, done)
         return [self._entry(str(index), "text", finished, tail=tail, done=done)]
 
-    def _made_once(self, index: int, stamp: object, kind: Kind, make: Any, done: bool) -> Entry:
+    def _made_once(
+        self,
+        index: int,
+        stamp: object,
+        kind: Kind,
+        make: Callable[[], str],
+        done: bool,
+        more: Mapping[str, Any] | None = None,
+    ) -> Entry:
         """All of it is the tail, of which only what has changed is told."""
         made = self._made.get(index)
         if made is None or made[0] != stamp:
-            made = self._made[index] = stamp, self._entry(str(index), kind, tail=make(), done=done)
+            entry = self._entry(str(index), kind, tail=make(), done=done, more=more or {})
+            made = self._made[index] = stamp, entry
         return made[1]
 
     # -- questions ----------------------------------------------------------------------------
@@ -164,12 +206,19 @@ class TurnView(Generic[_Turn]):
     def _end(self) -> list[Entry]:
         reply = self.turn.reply
         if reply is None:
-            return []
+            return self._cut()
         more = {"status": str(reply.status), "words": _end_words(reply), "retry": bool(self.turn.prompt)}
         failure = ""
         if reply.status is Status.FAILED:
             failure = notice_html(f"{type(reply.error).__name__}: {reply.error}", "error")
         return [self._entry("end", "end", failure, more=more)]
+
+    def _cut(self) -> list[Entry]:
+        """The last turn of a kernel that ended before it."""
+        if not isinstance(self.turn, PastTurn) or self.turn.cut is None:
+            return []
+        words = " \u00b7 ".join(filter(None, ("Cut short", self.turn.cut)))
+        return [self._entry("end", "end", more={"status": "cancelled", "words": words, "retry": True})]
 
 
 class _Text:
@@ -192,7 +241,7 @@ class _Text:
         return self._finished[1], tail
 
 
-def _stamp(block: ToolUseBlock) -> object:
+def _stamp(block: ToolUseBlock) -> tuple[object, ...]:
     """What its card shows; equal as long as nothing of that has changed."""
     inner = tuple((tool.id, tool.state) for tool in block.inner)
     return block.state, block.done, block.result is None, block.refusal, inner

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 import traitlets
 
+from claude_nb.asking.card import deafen
 from claude_nb.chat.actions import Actions
 from claude_nb.chat.feed import Feed, feed_of
 from claude_nb.chat.head import state_of
@@ -120,7 +121,7 @@ class ChatWidget(anywidget.AnyWidget):
             self._actions.take(data.get("content"))
 
     def close(self) -> None:
-        """Take the chat off every page; the session goes on."""
+        """Take the chat off every page; what was said there may still come. The session goes on."""
         if self.comm is not None:
             self.feed.unsubscribe(self)
             self._actions.close()
@@ -128,6 +129,7 @@ class ChatWidget(anywidget.AnyWidget):
                 self.manager.surroundings.early.unregister(self.comm_id)
             self.layout.close()
             super().close()
+            deafen(self.comm_id)
 
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Called by ipywidgets; the messages are as the page is told of them."""

@@ -7,8 +7,8 @@
 //   ack, id                             a message of ours was heard
 //   failed, id, what, text              it could not be done
 // We say {id, nonce, kind, ...}, each until it is acknowledged, since messages may be lost while the kernel is
-// busy: hello (with feed and rev), send, stop, unqueue, retry, decide, model, sessions, switch, new, rename,
-// fork, archive, focus, more. The only HTML that is put into the page is what the kernel has made harmless.
+// busy: hello (with feed and rev), send, stop, stop_code, unqueue, retry, decide, model, sessions, switch, new,
+// rename, fork, archive, focus, more. The only HTML that is put into the page is what the kernel has made harmless.
 
 const ASK_AGAIN = 2000;
 const WORRY_AFTER = 4;
@@ -372,6 +372,7 @@ class Chat {
     node.replaceChildren(finished, tail);
     [...node.querySelectorAll("details")].forEach((details, index) => { if (open[index]) details.open = true; });
     if (entry.kind === "end") node.append(this.end(entry));
+    if (entry.more.stop) node.append(this.stopOfCode(entry));
     decorate(node);
   }
 
@@ -379,6 +380,15 @@ class Chat {
     const retry = more.retry && more.status !== "completed"
       ? [this.button("Retry", "cnb-small", () => this.store.say("retry", { turn }))] : [];
     return make("div", { class: "cnb-end", "data-status": more.status }, make("span", {}, more.words), ...retry);
+  }
+
+  stopOfCode(entry) {
+    const button = this.button("Stop the code", "cnb-small", () => {
+      button.disabled = true;
+      button.textContent = "stopping\u2026";
+      this.store.say("stop_code", { entry: entry.id });
+    });
+    return make("div", { class: "cnb-row" }, button);
   }
 
   ask(node, entry) {
