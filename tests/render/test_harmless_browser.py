@@ -18,7 +18,7 @@ from claude_nb.render.harmless import harmless
 pytestmark = pytest.mark.browser
 
 PER_CELL = 40  # JupyterLab folds away what a cell displays beyond fifty
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 
 # Whatever waits for a person: pointer, focus, opening. And time for what starts by itself.
 _PROVOKE = """async () => {
