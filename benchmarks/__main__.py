@@ -27,6 +27,9 @@ NAMES = (
     "suspended",
     "recorded",
     "endings",
+    "chat_streaming",
+    "chat_open",
+    "chat_memory",
 )
 ENOUGH = 20
 

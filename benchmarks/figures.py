@@ -11,7 +11,10 @@ HEADER = ("", "baseline", "claude_nb", "ratio", "goal", "")
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of a table. `limit` is the goal as a number in `unit`, None where there is no goal."""
+    """One line of a table. `limit` is the goal as a number in `unit`, None where there is no goal.
+
+    It is the most that is allowed, unless `more` is better.
+    """
 
     what: str
     value: float
@@ -19,12 +22,14 @@ class Figure:
     baseline: float | None = None
     limit: float | None = None
     goal: str = ""
+    more: bool = False
 
     @property
     def verdict(self) -> str:
         if self.limit is None:
             return ""
-        return "met" if self.value <= self.limit else "**missed**"
+        met = self.value >= self.limit if self.more else self.value <= self.limit
+        return "met" if met else "**missed**"
 
     def cells(self) -> tuple[str, ...]:
         baseline = "" if self.baseline is None else number(self.baseline, self.unit)
@@ -51,6 +56,10 @@ def above(what: str, raw: Sequence[float], ours: Sequence[float], margin: float)
 
 def at_most(what: str, value: float, limit: float, unit: str = "") -> Figure:
     return Figure(what, value, unit, limit=limit, goal=f"≤ {limit:g} {unit}".strip() if limit else "none")
+
+
+def at_least(what: str, value: float, limit: float, unit: str = "", baseline: float | None = None) -> Figure:
+    return Figure(what, value, unit, baseline, limit, f"≥ {limit:g} {unit}".strip(), more=True)
 
 
 def milliseconds(seconds: Sequence[float]) -> float:

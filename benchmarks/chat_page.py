@@ -1,0 +1,213 @@
+"""A notebook in a real JupyterLab in a real Chromium, and what can be measured in its page.
+
+Cells are run as a person does it, by Ctrl+Enter. Moments are the page's own, taken in a frame; bytes are
+counted where they come in, at the page's websocket.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from playwright.sync_api import Browser, Locator, Page, WebSocket, sync_playwright
+
+from benchmarks.server import jupyter_server
+
+# A cold JupyterLab and a first turn on a loaded machine; the longest wait is for ten seconds of a reply.
+PATIENCE = 120.0
+VIEWPORT = {"width": 1100, "height": 900}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# No requests to anywhere, and no GPU, which a server has not got.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+# JupyterLab asks a newcomer whether it may look for news.
+SETTINGS = {"fetchNews": "false", "checkForUpdates": False}
+GAUGE = Path(__file__).with_name("chat_page.js")
+COMMS = b'"comm_msg"', b'"comm_open"'
+
+
+@dataclass
+class Traffic:
+    """What came over the websockets since `clear`: all of it, and what was said to widgets."""
+
+    bytes: int = 0
+    comm_bytes: int = 0
+    comm_messages: int = 0
+
+    def listen(self, socket: WebSocket) -> None:
+        socket.on("framereceived", self.add)
+
+    def add(self, payload: str | bytes) -> None:
+        data = payload.encode() if isinstance(payload, str) else payload
+        self.bytes += len(data)
+        if any(kind in data for kind in COMMS):
+            self.comm_bytes += len(data)
+            self.comm_messages += 1
+
+    def clear(self) -> None:
+        self.bytes = self.comm_bytes = self.comm_messages = 0
+
+
+@dataclass(frozen=True)
+class Smoothness:
+    """How a page moved: frames drawn in so many seconds, and the worst of them, in milliseconds."""
+
+    seconds: float
+    frames: int
+    longest_frame: float
+    longest_task: float
+
+    @property
+    def per_second(self) -> float:
+        return self.frames / self.seconds
+
+
+class Notebook:
+    """A notebook whose cells are run one after the other."""
+
+    def __init__(self, page: Page, traffic: Traffic) -> None:
+        self.page = page
+        self.traffic = traffic
+        self._next = 0
+
+    def run(self) -> int:
+        """Run the next cell to its end; its number."""
+        number = self._take()
+        self._press()
+        self.wait("number => gauge.ran(number)", number)
+        return number
+
+    def open_chat(self, text: str) -> float:
+        """Run the next cell, which shows a chat: the seconds from the keys being pressed until the last
+        message in it is in sight, which is this one."""
+        number = self._take()
+        self.page.evaluate("([...words]) => { gauge.watch(...words) }", [number, text, PATIENCE * 1000])
+        self._press()
+        milliseconds = float(self.page.evaluate("gauge.sight"))
+        self.wait("number => gauge.ran(number)", number)
+        return milliseconds / 1000
+
+    def _take(self) -> int:
+        """The next cell, selected and at the top of the page, so that there is room for what it shows."""
+        number, self._next = self._next, self._next + 1
+        self.cell(number).locator(".jp-InputPrompt").first.click()
+        self.page.evaluate("number => gauge.cell(number).scrollIntoView({ block: 'start' })", number)
+        return number
+
+    def _press(self) -> None:
+        """Run the selected cell, which stays selected and where it is."""
+        self.page.keyboard.press("Control+Enter")
+
+    def cell(self, number: int) -> Locator:
+        return self.page.locator(f'.jp-Cell[data-windowed-list-index="{number}"]')
+
+    def chat(self, number: int) -> Locator:
+        """The panel below a cell."""
+        return self.cell(number).locator(".cnb-chat")
+
+    @contextmanager
+    def measured(self) -> Iterator[list[Smoothness]]:
+        """Gives one `Smoothness` at the end: of what was done meanwhile."""
+        found: list[Smoothness] = []
+        self.traffic.clear()
+        self.page.evaluate("gauge.begin()")
+        yield found
+        found.append(Smoothness(**self.page.evaluate("gauge.end()")))
+
+    def wait(self, condition: str, argument: Any = None) -> None:
+        self.page.wait_for_function(condition, arg=argument, timeout=PATIENCE * 1000)
+
+
+class Lab:
+    """A JupyterLab that answers, and a browser."""
+
+    def __init__(self, folder: Path, url: str, token: str, browser: Browser) -> None:
+        self._folder, self._url, self._token = folder, url, token
+        self._context = browser.new_context(viewport=VIEWPORT)  # type: ignore[arg-type]
+        self._context.add_init_script(path=GAUGE)
+
+    @contextmanager
+    def notebook(self, *sources: str) -> Iterator[Notebook]:
+        """A new notebook with these cells and a kernel of its own, which is shut down at the end."""
+        name = f"{uuid.uuid4().hex[:8]}.ipynb"
+        write(self._folder / name, sources)
+        page, traffic = self._context.new_page(), Traffic()
+        page.set_default_timeout(PATIENCE * 1000)
+        page.on("websocket", traffic.listen)
+        page.goto(f"{self._url}lab/workspaces/{name[:8]}/tree/{name}?token={self._token}")
+        page.get_by_text("(ipykernel) | Idle").wait_for()  # in the status bar
+        try:
+            yield Notebook(page, traffic)
+        finally:
+            page.close()
+            self._end_kernels()
+
+    def _end_kernels(self) -> None:
+        """A session belongs to one kernel at a time: the next one waits until this one is gone."""
+        for kernel in self._ask("GET", "kernels"):
+            self._ask("DELETE", f"kernels/{kernel['id']}")
+
+    def _ask(self, method: str, path: str) -> Any:
+        headers = {"Authorization": f"token {self._token}"}
+        request = urllib.request.Request(f"{self._url}api/{path}", method=method, headers=headers)
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            body = answer.read()
+        return json.loads(body) if body else None
+
+
+@contextmanager
+def lab(folder: Path) -> Iterator[Lab]:
+    """JupyterLab on `folder`, with settings of its own."""
+    settings = folder.parent / "jupyterlab"
+    os.environ["JUPYTERLAB_SETTINGS_DIR"] = str(settings / "settings")
+    os.environ["JUPYTERLAB_WORKSPACES_DIR"] = str(settings / "workspaces")
+    file = settings / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(SETTINGS))
+    token = uuid.uuid4().hex
+    with jupyter_server(folder, token) as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=FLAGS)
+        try:
+            yield Lab(folder, url, token, browser)
+        finally:
+            browser.close()
+
+
+def find_browser() -> str:
+    """The one that CHROMIUM names, or an installed one."""
+    for name in (os.environ.get("CHROMIUM"), *BROWSERS):
+        if name and (path := shutil.which(name)):
+            return path
+    raise RuntimeError("This needs a Chromium: install one, or name one in CHROMIUM.")
+
+
+def write(file: Path, sources: Sequence[str]) -> None:
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(source) for source in sources],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    )
+    nbformat.write(notebook, file)
+
+
+def pause(notebook: Notebook, seconds: float) -> None:
+    """Let the page do what it does; Playwright tells of the websockets meanwhile."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        notebook.page.wait_for_timeout(min(left, 0.5) * 1000)
