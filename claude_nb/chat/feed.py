@@ -15,11 +15,11 @@ import time
 import weakref
 from collections import deque
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from claude_nb.chat.head import head
-from claude_nb.chat.log import ChatLog, Op
-from claude_nb.chat.past import past_turns
+from claude_nb.chat.log import ChatLog, Entry, Op
+from claude_nb.chat.past import PastTurn, past_turns
 from claude_nb.chat.turns import Shown, TurnView, entries_of
 from claude_nb.render.throttle import Throttle
 
@@ -52,6 +52,15 @@ class Listener(Protocol):
 
     def turns_changed(self) -> None:
         """A turn is over, or earlier ones were read."""
+
+
+class _Earlier(NamedTuple):
+    """A page of the record of that conversation, and whether there is more before it."""
+
+    conversation: str
+    turns: list[PastTurn]
+    entries: list[tuple[str, list[Entry]]]
+    more: bool
 
 
 class Feed:
@@ -189,8 +198,10 @@ class Feed:
 
     def _step(self) -> int:
         """Look at all that may have changed and tell it; the length of what was told."""
+        earlier = self._read_earlier()
         with self._lock:
-            ops = [*self._forgotten(), *self._begun(), *self._grown(), *self._earlier(), *self._too_old()]
+            ops = [*self._forgotten(), *self._begun(), *self._grown()]
+            ops += [*self._earlier(earlier), *self._too_old()]
             if ops:
                 self.rev += 1
             change = {"feed": self.id, "rev": self.rev, "ops": ops, "more": self.more}
@@ -238,20 +249,27 @@ class Feed:
             self._usage["cost"] = f"${turn.reply.cost_usd:.2f}"
         self.session.portal.run(self.session.context_fill()).add_done_callback(told)
 
-    def _earlier(self) -> list[Op]:
+    def _read_earlier(self) -> _Earlier | None:
+        """What somebody wants to see of the record; reading takes a while, so nobody waits for the log."""
         if not self._wants_earlier:
-            return []
+            return None
         self._wants_earlier = False
-        known = self._log.turns
-        turns = past_turns(self.session, but=self._live)
+        known, conversation = self._log.turns, self.session.id
+        turns = past_turns(self.session, but=self._live, most=len({*known, *self._live}) + _PAGE + 1)
         places = [place for place, turn in enumerate(turns) if turn.id in known]
         before = turns[: places[0]] if places else turns
-        self.more = len(before) > _PAGE
+        page = before[-_PAGE:]
+        return _Earlier(conversation, page, entries_of(page), len(before) > _PAGE)
+
+    def _earlier(self, read: _Earlier | None) -> list[Op]:
+        if read is None or read.conversation != self.session.id:
+            return []
+        self.more = read.more
         # What somebody wanted to see must not be too old at once.
         self._room = max(_MOST_TURNS, len(self._log) + 2 * _PAGE)
-        self._turns |= {turn.id: turn for turn in before[-_PAGE:]}
+        self._turns = {turn.id: turn for turn in read.turns} | self._turns
         self._turns_changed = True
-        return self._log.put_before(entries_of(before[-_PAGE:]))
+        return self._log.put_before(read.entries)
 
     def _too_old(self) -> list[Op]:
         ops: list[Op] = []

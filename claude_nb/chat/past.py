@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import itertools
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from claude_nb.chat.recorded import Message, messages
 from claude_nb.history import as_typed, printed, said_by_nobody
 from claude_nb.reply import (
     Block,
@@ -41,19 +43,16 @@ class PastTurn:
     cut: str | None = None
 
 
-def past_turns(session: Session, *, but: Collection[str] = ()) -> list[PastTurn]:
-    """All that there is, the first one first, without the turns of these ids."""
-    from claude_agent_sdk import get_session_messages
-
+def past_turns(session: Session, *, but: Collection[str] = (), most: int | None = None) -> list[PastTurn]:
+    """The last `most`, or all that there are, the first one first; then without the turns of these ids."""
     turns: list[PastTurn] = []
     tools: dict[str, ToolUseBlock] = {}
-    for message in get_session_messages(session.id):
-        content: Any = message.message
-        parts = _parts(content.get("content") if isinstance(content, dict) else content)
-        if message.type == "user" and (prompt := _prompt(parts)):
-            turns.append(PastTurn(message.uuid, prompt))
+    for message in messages(session.id, _begins(most)):
+        parts = _parts(message)
+        if message["type"] == "user" and (prompt := _prompt(parts)):
+            turns.append(PastTurn(message["uuid"], prompt))
         elif turns:
-            turns[-1].blocks += _blocks(parts, message.type == "assistant", tools)
+            turns[-1].blocks += _blocks(parts, message["type"] == "assistant", tools)
     found = [turn for turn in turns if turn.id not in but]
     _end_all(found, session)
     return found
@@ -73,7 +72,19 @@ def _has_answer(turn: PastTurn) -> bool:
     return bool(turn.blocks) and isinstance(turn.blocks[-1], TextBlock)
 
 
-def _parts(content: Any) -> list[dict[str, Any]]:
+def _begins(most: int | None) -> Callable[[Message], bool]:
+    """Whether a message, of those that are told from the last one on, is the prompt of that turn."""
+    prompts = itertools.count(1)
+
+    def begins(message: Message) -> bool:
+        return message["type"] == "user" and bool(_prompt(_parts(message))) and next(prompts) == most
+
+    return begins
+
+
+def _parts(message: Message) -> list[dict[str, Any]]:
+    content: Any = message.get("message")
+    content = content.get("content") if isinstance(content, dict) else content
     if isinstance(content, list):
         return [part for part in content if isinstance(part, dict)]
     return [{"type": "text", "text": result_text(content)}]
