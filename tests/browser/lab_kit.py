@@ -413,6 +413,12 @@ class Notebook:
         self.wait_until_shown()
         self._wait("() => kit.kernelStatus() !== 'none'", None)
 
+    def choose_no_kernel(self) -> None:
+        """Answer JupyterLab, which asks what to use instead of a kernel that is not there."""
+        self.page.locator(".jp-Dialog select").select_option(label="No Kernel")
+        self.frontend.answer("Select")
+        expect(self.page.locator(".jp-Dialog")).to_have_count(0)
+
     def screenshot(self, name: str) -> Path:
         return self.frontend.screenshot(name)
 

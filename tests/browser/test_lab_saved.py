@@ -76,7 +76,7 @@ def test_a_notebook_from_elsewhere_reads_well_without_a_kernel(told: Notebook, l
     (lab.server.folder / path).parent.mkdir()
     (lab.server.folder / path).write_text(json.dumps(content))
     notebook = lab.show(path)
-    choose_no_kernel(notebook)
+    notebook.choose_no_kernel()
     notebook.see(1, "Hello!")
     expect(notebook.output(2).locator("mjx-container").first).to_be_attached()
     expect(notebook.output(2).locator("table tr")).to_have_count(3)
@@ -86,13 +86,6 @@ def test_a_notebook_from_elsewhere_reads_well_without_a_kernel(told: Notebook, l
     card.locator("summary").click()
     expect(card.locator("pre").first).to_be_visible()
     notebook.screenshot("without-kernel")
-
-
-def choose_no_kernel(notebook: Notebook) -> None:
-    """Answer JupyterLab, which asks what to use instead of a kernel that is not there."""
-    notebook.page.locator(".jp-Dialog select").select_option(label="No Kernel")
-    notebook.frontend.answer("Select")
-    expect(notebook.page.locator(".jp-Dialog")).to_have_count(0)
 
 
 def test_a_page_reloaded_in_mid_turn_leaves_the_session_usable(lab: Frontend) -> None:
