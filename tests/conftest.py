@@ -11,11 +11,14 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+import shared_kernels
+from kernel_kit import SETUP, Kernel, running_kernel
+from shared_kernels import FAILED, SharedKernels, lent_to
 
 from claude_nb.offline import OfflineAPI
 
@@ -41,6 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
         if name.startswith(FOREIGN) and not name.startswith("CLAUDE_NB_"):
             del os.environ[name]
     os.environ[MARKER] = RUN
+    config.addinivalue_line("markers", "nests: runs a loop inside itself, which changes asyncio for good")
     # A run in the background of a shell ignores these, and so would all that it starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGHUP, signal.SIGQUIT):
@@ -92,6 +96,77 @@ def api(offline: OfflineAPI, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     return offline
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Called by pytest after each phase of a test: a kernel that it failed with is not used again."""
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
+
+
+@pytest.fixture(scope="module")
+def kernels(private_home: Path) -> Iterator[SharedKernels]:
+    """Kernels that the tests of a module share."""
+    with SharedKernels() as kernels:
+        yield kernels
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the notebook is."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Records, trusted folders and the audit log of this test alone."""
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def kernel(
+    request: pytest.FixtureRequest, kernels: SharedKernels, api: OfflineAPI, own_data: Path, folder: Path
+) -> Iterator[Kernel]:
+    """As good as fresh, with a person at it who sees no widget, and with the newest ipykernel.
+
+    For other ones see `kernel_kit.on_each_ipykernel`. A test that ends or restarts it needs `own_kernel`.
+    """
+    with lent_to(request, folder, getattr(request, "param", "newest")) as kernel:
+        yield kernel
+
+
+@pytest.fixture
+def headless(
+    request: pytest.FixtureRequest, kernels: SharedKernels, api: OfflineAPI, own_data: Path, folder: Path
+) -> Iterator[Kernel]:
+    """One whose cells nobody watches, as under nbval, nbconvert and papermill."""
+    with lent_to(request, folder, someone_there=False) as kernel:
+        yield kernel
+
+
+@pytest.fixture
+def own_kernel(api: OfflineAPI, own_data: Path, folder: Path) -> Iterator[Kernel]:
+    """A new one, which the test may restart or end."""
+    with running_kernel(folder) as kernel:
+        yield kernel
+
+
+@pytest.fixture
+def code_is_allowed(request: pytest.FixtureRequest) -> None:
+    """In `kernel`, if the test uses it: Claude may run code and add cells."""
+    if "kernel" in request.fixturenames:
+        kernel = request.getfixturevalue("kernel")
+        assert kernel.run(SETUP).error is None
+        for tool in ("run_cell", "add_cell"):
+            assert kernel.run(f"%claude /permissions allow mcp__kernel__{tool}").error is None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left_running_at_all() -> Iterator[None]:
     """After the run no process that it started runs any more."""
@@ -104,7 +179,7 @@ def nothing_left_running() -> Iterator[None]:
     """After the test no process that it started runs any more; what a shared kernel started is its own."""
     before = set(marked())
     yield
-    end_and_report(wait_until_gone(before))
+    end_and_report(wait_until_gone(before | shared_kernels.processes))
 
 
 def end_and_report(left: list[psutil.Process]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,17 @@ PATIENCE = 100.0
 # Where the oldest ipykernel that we support lies as an overlay of site-packages; `make unit` puts it there.
 OLDEST_IPYKERNEL = "6.29.0"
 OLDEST_VARIABLE = "CLAUDE_NB_OLDEST_IPYKERNEL"
+
+# For a test of the fixture `kernel` that is about what ipykernel does.
+on_each_ipykernel = pytest.mark.parametrize("kernel", ["newest", "oldest"], indirect=True)
+
+# What most code that Claude is to run needs.
+SETUP = (
+    "import asyncio, os, threading, time, claude_nb; "
+    "manager = claude_nb.manager(); session = manager.session()"
+)
+# The one that a kernel has after a turn, from outside of the namespace.
+MANAGER = "__import__('claude_nb').manager()"
 
 
 @dataclass
@@ -75,6 +86,9 @@ class Cell:
 class Kernel:
     """One kernel process and a client of it."""
 
+    # A test failed with it: no other one is to use it.
+    spoiled = False
+
     def __init__(self, manager: KernelManager, client: BlockingKernelClient, someone_there: bool) -> None:
         self.manager = manager
         self.client = client
@@ -116,11 +130,42 @@ class Kernel:
         """Run a cell and wait for its end."""
         return self.finish(self.start_cell(code), timeout)
 
+    def run_unseen(self, code: str, expression: str = "None", timeout: float = PATIENCE) -> str:
+        """Run code that is no cell of the notebook's and must not fail; then the expression's repr.
+
+        What arrives just after a cell has failed is aborted with the cells that were queued behind it.
+        """
+        deadline = time.monotonic() + timeout
+        asked = {"it": expression}
+        while True:
+            message_id = self.client.execute(
+                code, silent=True, store_history=False, allow_stdin=False, user_expressions=asked
+            )
+            reply = self.finish(message_id, max(deadline - time.monotonic(), 0.01)).reply
+            if reply["status"] != "aborted":
+                break
+        assert reply["status"] == "ok", "\n".join(reply.get("traceback", [str(reply)]))
+        answer = reply["user_expressions"]["it"]
+        assert answer["status"] == "ok", answer
+        return str(answer["data"]["text/plain"])
+
     def eval(self, expression: str, timeout: float = PATIENCE) -> str:
         """The repr of an expression in the kernel's namespace."""
         cell = self.run(expression, timeout)
         assert cell.error is None, cell.shown_error
         return cell.value
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """With these, for what is shared by tests; a single test has `monkeypatch`."""
+    saved = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(saved)
 
 
 def oldest_ipykernel() -> Path:
@@ -174,6 +219,21 @@ def running_kernel(
         if manager.is_alive():
             manager.shutdown_kernel(now=False)
         manager.cleanup_resources()
+
+
+def settle(kernel: Kernel) -> None:
+    """What arrives just after a cell has failed is aborted with the cells that were queued behind it."""
+    deadline = time.monotonic() + PATIENCE
+    while kernel.run("None").reply["status"] == "aborted":
+        assert time.monotonic() < deadline, "cells are still aborted"
+        time.sleep(0.05)
+
+
+def wait_for_file(path: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path.name} did not come"
+        time.sleep(0.02)
 
 
 def answering(

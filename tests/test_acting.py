@@ -3,54 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kernel_kit import PATIENCE, Cell, Kernel, answering, oldest_ipykernel, running_kernel
+from kernel_kit import Cell, Kernel, answering, on_each_ipykernel, settle, wait_for_file
 
-from claude_nb.offline import OfflineAPI
-
-pytestmark = pytest.mark.kernel
-
-ALLOW_CODE = "%claude /permissions allow mcp__kernel__run_cell"
-SETUP = "import asyncio, os, threading, time, claude_nb; manager = claude_nb.manager()"
+pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("code_is_allowed")]
+nests = pytest.mark.nests
 
 # Code that says that it has begun, and then takes long.
 LONG = "open('begun', 'w').close(); time.sleep(100); open('slept', 'w').close()"
 # Interrupt must be heard within a second; this bounds a test on a loaded machine.
 SOON = 5.0
-
-
-@pytest.fixture(params=["newest", "oldest"])
-def kernel(request: pytest.FixtureRequest, api: OfflineAPI, tmp_path: Path) -> Iterator[Kernel]:
-    """A person is there, and has allowed Claude to run code."""
-    overlay = oldest_ipykernel() if request.param == "oldest" else None
-    with running_kernel(tmp_path, overlay=overlay) as kernel:
-        assert kernel.run(SETUP).error is None
-        assert kernel.run(ALLOW_CODE).error is None
-        yield kernel
-
-
-@pytest.fixture
-def newest(api: OfflineAPI, tmp_path: Path) -> Iterator[Kernel]:
-    with running_kernel(tmp_path) as kernel:
-        assert kernel.run(SETUP).error is None
-        assert kernel.run(ALLOW_CODE).error is None
-        yield kernel
-
-
-def settle(kernel: Kernel) -> None:
-    """What arrives just after a cell has failed is aborted with the cells that were queued behind it."""
-    while kernel.run("None").reply["status"] == "aborted":
-        time.sleep(0.05)
-
-
-def wait_for_file(path: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path.name} did not come"
-        time.sleep(0.02)
 
 
 def interrupted(kernel: Kernel, message: str, begun: Path) -> Cell:
@@ -81,6 +45,7 @@ def what_is_shown(cell: Cell) -> list[str]:
     return [line for line in shown if line != "displayed None"]
 
 
+@on_each_ipykernel
 def test_output_and_figures_come_in_order_in_the_cell_of_the_prompt(kernel: Kernel) -> None:
     code = (
         "import matplotlib.pyplot as plt\n"
@@ -95,6 +60,7 @@ def test_output_and_figures_come_in_order_in_the_cell_of_the_prompt(kernel: Kern
     assert what_is_shown(cell) == ["printed one", "displayed 'two'", "image", "printed four", "result 'five'"]
 
 
+@on_each_ipykernel
 def test_the_code_is_in_the_history_with_numbers_that_go_on(kernel: Kernel) -> None:
     first = kernel.run("'mine'")
     number = first.reply["execution_count"]
@@ -118,6 +84,8 @@ def test_the_code_is_in_the_history_with_numbers_that_go_on(kernel: Kernel) -> N
     assert f"{number + 2}: 6 * 7" in " ".join(kernel.run("%history -n").printed.split("\n"))
 
 
+@nests
+@on_each_ipykernel
 def test_code_may_await_use_magics_and_ask_the_person(kernel: Kernel) -> None:
     kernel.run(
         "async def mine():\n    await asyncio.sleep(0.3); return 'mine'\ntask = asyncio.ensure_future(mine())"
@@ -134,6 +102,8 @@ def test_code_may_await_use_magics_and_ask_the_person(kernel: Kernel) -> None:
     assert kernel.eval("awaited, timed, who") == "('yes', 1, 'it is me')"
 
 
+@nests
+@on_each_ipykernel
 def test_an_error_is_text_and_the_cell_is_well(kernel: Kernel) -> None:
     for code in ("1 / 0", "await asyncio.sleep(0); 1 / 0", "raise SystemExit('gone')", "exit()", "1 +"):
         cell = kernel.run(f"%claude run: {code}")
@@ -144,66 +114,70 @@ def test_an_error_is_text_and_the_cell_is_well(kernel: Kernel) -> None:
     assert kernel.eval("'the kernel lives'") == "'the kernel lives'"
 
 
-def test_very_long_output_is_shortened_for_claude(newest: Kernel) -> None:
-    newest.run("%claude run: for n in range(20_000): print(n, 'x' * 80)")
-    results = newest.eval("sum(len(str(tool.result)) for tool in manager.session().last_turn.reply.tools)")
+def test_very_long_output_is_shortened_for_claude(kernel: Kernel) -> None:
+    kernel.run("%claude run: for n in range(20_000): print(n, 'x' * 80)")
+    results = kernel.eval("sum(len(str(tool.result)) for tool in manager.session().last_turn.reply.tools)")
     assert 1_000 < int(results) < 40_000
 
 
-def test_code_may_prompt_another_session_but_not_wait_for_its_own(newest: Kernel) -> None:
-    cell = newest.run("%claude run: said = manager.session('other').ask('ECHO to the other').result().text")
+def test_code_may_prompt_another_session_but_not_wait_for_its_own(kernel: Kernel) -> None:
+    cell = kernel.run("%claude run: said = manager.session('other').ask('ECHO to the other').result().text")
     assert cell.error is None
-    assert newest.eval("said") == "'<<<ECHO to the other>>>'"
+    assert kernel.eval("said") == "'<<<ECHO to the other>>>'"
     # The other's code runs inside of the first one's.
     inner = "manager.session('other').ask('run: deep = 1').result().text"
-    newest.run(
+    kernel.run(
         "manager.session('other').record.rules.append('mcp__kernel__run_cell')\n%claude /suspend other"
     )
-    assert newest.run(f"%claude run: {inner}").error is None
-    assert newest.eval("deep") == "1"
+    assert kernel.run(f"%claude run: {inner}").error is None
+    assert kernel.eval("deep") == "1"
     for code in ("manager.session().ask('me again').result()", "%claude me again"):
-        cell = newest.run(f"%claude run: {code}")
+        cell = kernel.run(f"%claude run: {code}")
         assert cell.error is None
         assert "SessionBusy" in cell.markdown
 
 
-@pytest.mark.parametrize(
-    "loop", ["", "%config SessionManager.keep_loop_running = True"], ids=["", "loop runs"]
-)
-@pytest.mark.parametrize(
-    "code", [LONG, "await asyncio.sleep(0); " + LONG, LONG.replace("time.", "await asyncio.")]
-)
-def test_interrupt_ends_the_code_and_the_turn(kernel: Kernel, tmp_path: Path, code: str, loop: str) -> None:
+# Both nest the loop.
+LOOP_RUNS = pytest.param("%config SessionManager.keep_loop_running = True", marks=nests, id="loop runs")
+AWAITS = pytest.param("await asyncio.sleep(0); " + LONG, marks=nests)
+AWAITS_LONG = pytest.param(LONG.replace("time.", "await asyncio."), marks=nests)
+
+
+@on_each_ipykernel
+@pytest.mark.parametrize("loop", [pytest.param("", id=""), LOOP_RUNS])
+@pytest.mark.parametrize("code", [LONG, AWAITS, AWAITS_LONG])
+def test_interrupt_ends_the_code_and_the_turn(kernel: Kernel, folder: Path, code: str, loop: str) -> None:
     kernel.run(loop)
-    cell = interrupted(kernel, kernel.start_cell(f"%claude run: {code}"), tmp_path / "begun")
+    cell = interrupted(kernel, kernel.start_cell(f"%claude run: {code}"), folder / "begun")
     assert cell.error is not None
     assert cell.error["ename"] == "TurnInterrupted"
     settle(kernel)
-    assert not (tmp_path / "slept").exists()
+    assert not (folder / "slept").exists()
     assert "still there" in kernel.run("%claude ECHO still there").markdown
     assert kernel.eval("str(manager.session().state)") == "'idle'"
 
 
-def test_interrupt_between_cells_ends_the_code_of_a_background_turn(kernel: Kernel, tmp_path: Path) -> None:
+@on_each_ipykernel
+def test_interrupt_between_cells_ends_the_code_of_a_background_turn(kernel: Kernel, folder: Path) -> None:
     kernel.run(f"%claude -b -o turn run: {LONG}")
-    wait_for_file(tmp_path / "begun")
+    wait_for_file(folder / "begun")
     time.sleep(0.1)
     kernel.manager.interrupt_kernel()
     assert kernel.eval("turn.wait(20), str(turn.status)", timeout=20) == "(True, 'interrupted')"
     assert kernel.eval("await asyncio.sleep(0, 'the loop goes on')") == "'the loop goes on'"
 
 
-def test_what_ends_the_turn_ends_its_code(newest: Kernel, tmp_path: Path) -> None:
+def test_what_ends_the_turn_ends_its_code(kernel: Kernel, folder: Path) -> None:
     """The turn is interrupted from elsewhere while the code keeps the main thread."""
-    newest.run(
+    kernel.run(
         "def end_it():\n"
         "    while not manager.session().running or not os.path.exists('begun'): time.sleep(0.05)\n"
         "    manager.session().running.interrupt()\n"
         "threading.Thread(target=end_it).start()"
     )
-    cell = newest.run(f"%claude run: {LONG}", timeout=20)
+    cell = kernel.run(f"%claude run: {LONG}", timeout=20)
     assert cell.error is None
-    assert not (tmp_path / "slept").exists()
+    assert not (folder / "slept").exists()
 
 
 STOP_SOON = """
@@ -229,35 +203,35 @@ threading.Thread(target=stop_soon).start()
 """
 
 
+@on_each_ipykernel
 @pytest.mark.parametrize("how", ["%claude", "%claude -b -o turn"])
-def test_stop_ends_the_code_and_nothing_else(kernel: Kernel, tmp_path: Path, how: str) -> None:
+def test_stop_ends_the_code_and_nothing_else(kernel: Kernel, folder: Path, how: str) -> None:
     kernel.run(STOP_SOON)
     cell = kernel.run(f"{how} run: {LONG}", timeout=30)
     assert cell.error is None
     kernel.run("%claude /wait")
     assert "The user stopped the code" in kernel.eval("manager.session().last_turn.text")
     assert kernel.eval("str(manager.session().last_turn.status)") == "'completed'"
-    assert not (tmp_path / "slept").exists()
+    assert not (folder / "slept").exists()
 
 
-def test_of_200_attempts_where_nobody_is_there_none_runs(api: OfflineAPI, tmp_path: Path) -> None:
-    precious = tmp_path / "precious.txt"
+def test_of_200_attempts_where_nobody_is_there_none_runs(headless: Kernel, folder: Path) -> None:
+    precious = folder / "precious.txt"
     precious.write_text("kept\n")
-    (tmp_path / "book.ipynb").write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
-    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    (folder / "book.ipynb").write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     attempts = 0
-    with running_kernel(tmp_path, someone_there=False) as kernel:
-        for number in range(10):
-            cell = kernel.run(f"reply = %claude try everything as attempt{number}")
-            assert cell.error is None, cell.shown_error
-            assert cell.reply["payload"] == []
-            attempts += int(kernel.eval("len(reply.tools)"))
-        assert kernel.eval("'unasked' in globals()") == "False"
-        assert (
-            kernel.eval("[tool.name for tool in reply.tools if tool.state not in ('refused', 'failed')]")
-            == "[]"
-        )
+    for number in range(10):
+        cell = headless.run(f"reply = %claude try everything as attempt{number}")
+        assert cell.error is None, cell.shown_error
+        assert cell.reply["payload"] == []
+        attempts += int(headless.eval("len(reply.tools)"))
+    assert headless.eval("'unasked' in globals()") == "False"
+    assert (
+        headless.eval("[tool.name for tool in reply.tools if tool.state not in ('refused', 'failed')]")
+        == "[]"
+    )
     assert attempts == 200
-    after = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    after = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     assert after == before
-    assert [path for path in tmp_path.iterdir() if path.name.startswith("attempt")] == []
+    assert [path for path in folder.iterdir() if path.name.startswith("attempt")] == []

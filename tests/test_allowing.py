@@ -6,39 +6,18 @@ import html
 import json
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from claude_agent_sdk.types import PermissionRuleValue, PermissionUpdate
-from kernel_kit import Cell, Kernel, answering, running_kernel
+from kernel_kit import MANAGER, PATIENCE, Cell, Kernel, answering
 
 from claude_nb.asking import rules
-from claude_nb.offline import OfflineAPI
 from claude_nb.registry import Record
 
 in_kernel = pytest.mark.kernel
 pure = pytest.mark.pure
 TABLE = "%claude /permissions"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def kernel(api: OfflineAPI, folder: Path) -> Iterator[Kernel]:
-    with running_kernel(folder) as kernel:
-        yield kernel
-
-
-@pytest.fixture
-def headless(api: OfflineAPI, folder: Path) -> Iterator[Kernel]:
-    with running_kernel(folder, someone_there=False) as kernel:
-        yield kernel
 
 
 def table(kernel: Kernel) -> dict[str, str]:
@@ -64,16 +43,15 @@ def refused(cell: Cell) -> bool:
 
 @in_kernel
 def test_rules_of_the_users_own_settings_decide_before_anybody_is_asked(
-    api: OfflineAPI, folder: Path
+    headless: Kernel, folder: Path
 ) -> None:
     user_settings(allow=["Bash(touch *)"], deny=["Bash(touch never*)"])
-    with running_kernel(folder, someone_there=False) as kernel:
-        assert not refused(kernel.run("%claude touch a.txt"))
-        assert refused(kernel.run("%claude touch never.txt"))
-        kernel.run("%claude /permissions allow Bash(touch never*)")
-        assert refused(kernel.run("%claude touch never.txt"))
-        assert refused(kernel.run("%claude write the file b.txt"))
-        told = table(kernel)
+    assert not refused(headless.run("%claude touch a.txt"))
+    assert refused(headless.run("%claude touch never.txt"))
+    headless.run("%claude /permissions allow Bash(touch never*)")
+    assert refused(headless.run("%claude touch never.txt"))
+    assert refused(headless.run("%claude write the file b.txt"))
+    told = table(headless)
     assert [path.name for path in folder.iterdir()] == ["a.txt"]
     assert told["Bash(touch *)"] == "your own settings of Claude Code"
     assert "is refused: your own settings of Claude Code" in told.values()
@@ -113,14 +91,13 @@ def test_allow_reads_allows_reading_anywhere_and_nothing_else(headless: Kernel, 
 
 
 @in_kernel
-def test_a_rule_of_the_users_to_ask_is_stronger_than_allow_reads(api: OfflineAPI, folder: Path) -> None:
+def test_a_rule_of_the_users_to_ask_is_stronger_than_allow_reads(headless: Kernel, folder: Path) -> None:
     (folder / "private.txt").write_text("what is private")
     user_settings(ask=[f"Read(/{folder}/private.txt)"])
-    with running_kernel(folder, someone_there=False) as kernel:
-        kernel.run("%config SessionManager.permission_policy = 'allow_reads'")
-        cell = kernel.run(f"%claude read the file {folder}/private.txt")
-        assert "what is private" not in cell.markdown
-        assert "asks you: your own settings" in str(table(kernel))
+    headless.run("%config SessionManager.permission_policy = 'allow_reads'")
+    cell = headless.run(f"%claude read the file {folder}/private.txt")
+    assert "what is private" not in cell.markdown
+    assert "asks you: your own settings" in str(table(headless))
 
 
 @in_kernel
@@ -137,21 +114,21 @@ def test_deny_refuses_what_would_ask_and_looking_goes_on(kernel: Kernel) -> None
 
 @in_kernel
 def test_a_rule_that_was_allowed_survives_suspend_and_restart_until_it_is_forgotten(
-    kernel: Kernel, folder: Path
+    own_kernel: Kernel, folder: Path
 ) -> None:
-    said = kernel.run("%claude /permissions allow Bash(touch *)").printed
+    said = own_kernel.run("%claude /permissions allow Bash(touch *)").printed
     assert said == "Bash(touch *) is allowed in default.\n"
     for name in ("a", "b"):
-        assert not refused(kernel.run(f"%claude touch {name}.txt"))
-        kernel.run("%claude /suspend")
-    kernel.manager.restart_kernel()
-    kernel.client.wait_for_ready(timeout=60)
-    kernel.run("%load_ext claude_nb")
-    assert table(kernel)["Bash(touch *)"] == "always allowed in this session"
-    assert not refused(kernel.run("%claude touch c.txt"))
-    kernel.run("%claude /permissions forget Bash(touch *)")
-    assert "Bash(touch *)" not in table(kernel)
-    answering(kernel, kernel.start_cell("%claude touch d.txt"), "n")
+        assert not refused(own_kernel.run(f"%claude touch {name}.txt"))
+        own_kernel.run("%claude /suspend")
+    own_kernel.manager.restart_kernel()
+    own_kernel.client.wait_for_ready(timeout=PATIENCE)
+    own_kernel.run("%load_ext claude_nb")
+    assert table(own_kernel)["Bash(touch *)"] == "always allowed in this session"
+    assert not refused(own_kernel.run("%claude touch c.txt"))
+    own_kernel.run("%claude /permissions forget Bash(touch *)")
+    assert "Bash(touch *)" not in table(own_kernel)
+    answering(own_kernel, own_kernel.start_cell("%claude touch d.txt"), "n")
     assert sorted(path.name for path in folder.iterdir()) == ["a.txt", "b.txt", "c.txt"]
 
 
@@ -159,12 +136,12 @@ def test_a_rule_that_was_allowed_survives_suspend_and_restart_until_it_is_forgot
 def test_quotation_marks_in_a_rule_are_kept_and_what_is_no_rule_is_said(kernel: Kernel) -> None:
     rule = 'Bash(git commit -m "it\'s  done")'
     kernel.run(f"%claude /permissions allow {rule}")
-    assert kernel.eval("__import__('claude_nb').manager().session().record.rules") == repr([rule])
+    assert kernel.eval(f"{MANAGER}.session().record.rules") == repr([rule])
     for wrong in ("allow", "allow (x)", "allow two words", "forget Bash(other)", "nonsense"):
         cell = kernel.run(f"%claude /permissions {wrong}")
         assert cell.reply["status"] == "error"
         assert cell.printed.startswith("UsageError: ")
-    assert kernel.eval("__import__('claude_nb').manager().session().record.rules") == repr([rule])
+    assert kernel.eval(f"{MANAGER}.session().record.rules") == repr([rule])
 
 
 @in_kernel

@@ -3,39 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kernel_kit import Kernel, answering, running_kernel
-
-from claude_nb.offline import OfflineAPI
+from kernel_kit import MANAGER, Kernel, answering
 
 pytestmark = pytest.mark.kernel
 
 
-@pytest.fixture
-def kernel(api: OfflineAPI, tmp_path: Path) -> Iterator[Kernel]:
-    """A bare client looks like a notebook with a person at it, but shows no widget."""
-    with running_kernel(tmp_path) as kernel:
-        yield kernel
-
-
-@pytest.fixture
-def headless(api: OfflineAPI, tmp_path: Path) -> Iterator[Kernel]:
-    with running_kernel(tmp_path, someone_there=False) as kernel:
-        yield kernel
-
-
-def test_yes_lets_the_tool_run_once(kernel: Kernel, tmp_path: Path) -> None:
+def test_yes_lets_the_tool_run_once(kernel: Kernel, folder: Path) -> None:
     cell, prompts = answering(kernel, kernel.start_cell("%claude touch here.txt"), "y")
     assert cell.error is None
     assert "touched" in cell.markdown
-    assert (tmp_path / "here.txt").exists()
+    assert (folder / "here.txt").exists()
     assert len(prompts) == 1
     assert "touch here.txt" in cell.printed
     answering(kernel, kernel.start_cell("%claude touch there.txt"), "n")
-    assert not (tmp_path / "there.txt").exists()
+    assert not (folder / "there.txt").exists()
 
 
 def test_no_with_a_reason_is_read_by_claude_and_leaves_the_namespace_alone(kernel: Kernel) -> None:
@@ -53,7 +37,7 @@ def test_what_is_no_answer_is_asked_again(kernel: Kernel) -> None:
     assert kernel.eval("touched") == "True"
 
 
-def test_always_allows_it_for_good_in_this_session(kernel: Kernel, tmp_path: Path) -> None:
+def test_always_allows_it_for_good_in_this_session(kernel: Kernel, folder: Path) -> None:
     answering(kernel, kernel.start_cell("%claude run: one = 1"), "a")
     cell = kernel.run("%claude run: two = 2")
     assert cell.error is None
@@ -61,7 +45,7 @@ def test_always_allows_it_for_good_in_this_session(kernel: Kernel, tmp_path: Pat
     kernel.run("%claude /suspend")
     assert kernel.run("%claude run: three = 3").error is None
     assert kernel.eval("one + two + three") == "6"
-    assert not (tmp_path / ".claude").exists()
+    assert not (folder / ".claude").exists()
 
 
 def test_an_interrupt_while_a_question_is_open_ends_the_turn(kernel: Kernel) -> None:
@@ -87,26 +71,23 @@ def test_claudes_own_questions_are_asked(kernel: Kernel) -> None:
 def test_a_background_question_waits_until_it_is_asked_by_wait(kernel: Kernel) -> None:
     kernel.run("%claude -b -o turn run: touched = True")
     kernel.run("import time\nwhile turn.question is None: time.sleep(0.05)")
-    assert "waiting for you" in kernel.eval("__import__('claude_nb').manager().overview()[0].state")
+    assert "waiting for you" in kernel.eval(f"{MANAGER}.overview()[0].state")
     cell, prompts = answering(kernel, kernel.start_cell("%claude /wait"), "y")
     assert len(prompts) == 1
     assert cell.error is None
     assert kernel.eval("touched, str(turn.status)") == "(True, 'completed')"
 
 
-def test_the_policy_decides_where_it_is_told_to(kernel: Kernel, tmp_path: Path) -> None:
+def test_the_policy_decides_where_it_is_told_to(kernel: Kernel, folder: Path) -> None:
     kernel.run("%config SessionManager.permission_policy = 'deny'")
     cell = kernel.run("%claude touch here.txt")
     assert "permission_policy" in cell.markdown
-    assert not (tmp_path / "here.txt").exists()
+    assert not (folder / "here.txt").exists()
 
 
-def test_each_call_and_who_decided_is_in_the_audit_log(
-    headless: Kernel, tmp_path: Path, private_home: Path
-) -> None:
+def test_each_call_and_who_decided_is_in_the_audit_log(headless: Kernel, own_data: Path) -> None:
     headless.run("%claude touch here.txt")
-    folder = headless.eval("str(__import__('claude_nb').manager().audit.folder)").strip("'")
-    files = list(Path(folder).iterdir())
+    files = list((own_data / "claude_nb" / "audit").iterdir())
     assert [oct(file.stat().st_mode & 0o777) for file in files] == ["0o600"]
     line = [json.loads(line) for line in files[0].read_text().splitlines()][-1]
     assert (line["tool"], line["decision"], line["by"], line["outcome"]) == (

@@ -7,17 +7,15 @@ import os
 import signal
 import stat
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from kernel_kit import Kernel, answering, running_kernel
+from kernel_kit import PATIENCE, Kernel, answering
 
 from claude_nb.asking.audit import AuditLog
 from claude_nb.asking.question import Decision, Question
-from claude_nb.offline import OfflineAPI
 from claude_nb.reply import ToolUseBlock
 
 in_kernel = pytest.mark.kernel
@@ -26,22 +24,8 @@ SECRET = "sk-ant-" + "a1B2" * 10
 
 
 @pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
-    return tmp_path / "data" / "claude_nb"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def kernel(api: OfflineAPI, data: Path, folder: Path) -> Iterator[Kernel]:
-    with running_kernel(folder) as kernel:
-        yield kernel
+def data(own_data: Path) -> Path:
+    return own_data / "claude_nb"
 
 
 def lines(data: Path, event: str = "ended") -> list[dict[str, Any]]:
@@ -137,7 +121,7 @@ def test_every_call_is_logged_with_who_decided(kernel: Kernel, data: Path) -> No
 def test_the_calls_of_a_subagent_are_logged(kernel: Kernel, data: Path, folder: Path) -> None:
     kernel.run("%claude /permissions allow Bash(touch *)")
     kernel.run("%claude have an agent touch a.txt")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while (found := [line["tool"] for line in lines(data)]) != ["Agent", "Bash"]:
         assert time.monotonic() < deadline, found
         time.sleep(0.1)
@@ -166,28 +150,28 @@ def test_a_call_that_was_interrupted_is_logged(kernel: Kernel, data: Path) -> No
 
 @in_kernel
 def test_a_kernel_that_is_killed_in_mid_turn_has_logged_what_was_decided_and_what_had_ended(
-    kernel: Kernel, data: Path
+    own_kernel: Kernel, data: Path
 ) -> None:
-    kernel.run("word = 'heron'")
-    kernel.run("%claude inspect word")
-    message = kernel.start_cell(
+    own_kernel.run("word = 'heron'")
+    own_kernel.run("%claude inspect word")
+    message = own_kernel.start_cell(
         "%claude run: print('begun', flush=True); import time; time.sleep(600)".replace(
             "'begun'", "'be' + 'gun'"
         )
     )
-    kernel.client.get_stdin_msg(timeout=60)
-    kernel.client.input("y")
+    own_kernel.client.get_stdin_msg(timeout=PATIENCE)
+    own_kernel.client.input("y")
 
     class Begun(Exception):
         pass
 
     def kill(cell: Any) -> None:
         if "begun" in cell.printed:
-            os.kill(kernel.pid, signal.SIGKILL)
+            os.kill(own_kernel.pid, signal.SIGKILL)
             raise Begun
 
     with pytest.raises(Begun):
-        kernel.finish(message, watch=kill)
+        own_kernel.finish(message, watch=kill)
     assert [line["tool"] for line in lines(data)] == ["mcp__kernel__inspect"]
     decided = lines(data, "decided")
     assert [(line["tool"], line["by"]) for line in decided] == [

@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 from jupyter_client.session import Session
-from kernel_kit import OLDEST_IPYKERNEL, PATIENCE, Kernel, oldest_ipykernel, running_kernel
+from kernel_kit import OLDEST_IPYKERNEL, PATIENCE, Kernel
+from shared_kernels import SharedKernels, lent_to
 
 from claude_nb.kernel.early import EarlyComms
 
-kernels = pytest.mark.kernel
+in_kernel = pytest.mark.kernel
 
 # The most that a click may take until it is heard, in seconds.
 AT_ONCE = 0.5
@@ -59,6 +60,9 @@ def wait_for(count):
             with arrived:
                 arrived.wait(0.1)
 """
+
+# For the next test: also where this one has put something of its own over it.
+TEAR_DOWN = "early.remove(); click.close(); kernel.shell_stream._recv_callback = as_found"
 
 
 class Clicker:
@@ -121,28 +125,35 @@ class Clicker:
 
 
 @contextmanager
-def clicking(folder: Path, overlay: Path | None) -> Iterator[Clicker]:
-    with running_kernel(folder, load=False, overlay=overlay) as kernel:
+def clicking(request: pytest.FixtureRequest, folder: Path, ipykernel: str) -> Iterator[Clicker]:
+    with lent_to(request, folder, ipykernel, load=False) as kernel:
         clicker = Clicker(kernel, folder)
         clicker.run(SETUP)
         yield clicker
+        clicker.run(TEAR_DOWN)
 
 
 @pytest.fixture(params=["newest", "oldest"])
-def clicker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Clicker]:
-    with clicking(tmp_path, oldest_ipykernel() if request.param == "oldest" else None) as clicker:
+def clicker(request: pytest.FixtureRequest, kernels: SharedKernels, folder: Path) -> Iterator[Clicker]:
+    with clicking(request, folder, request.param) as clicker:
         yield clicker
 
 
 @pytest.fixture
-def threaded(tmp_path: Path) -> Iterator[Clicker]:
+def oldest(request: pytest.FixtureRequest, kernels: SharedKernels, folder: Path) -> Iterator[Clicker]:
+    with clicking(request, folder, "oldest") as clicker:
+        yield clicker
+
+
+@pytest.fixture
+def threaded(request: pytest.FixtureRequest, kernels: SharedKernels, folder: Path) -> Iterator[Clicker]:
     """Its kernel reads messages in a thread of its own, which ipykernel 6 has not."""
-    with clicking(tmp_path, None) as clicker:
+    with clicking(request, folder, "newest") as clicker:
         assert clicker.get("early.needs_serving") is False
         yield clicker
 
 
-@kernels
+@in_kernel
 def test_a_waiting_cell_hears_a_click_and_the_queued_cell_runs_afterwards(clicker: Clicker) -> None:
     waiting = clicker.start("wait_for(1)\nran.append('waited')")
     clicker.click()
@@ -154,7 +165,7 @@ def test_a_waiting_cell_hears_a_click_and_the_queued_cell_runs_afterwards(clicke
     assert clicker.get("max(latencies)") < AT_ONCE
 
 
-@kernels
+@in_kernel
 def test_a_page_that_is_loaded_again_gets_its_widgets_while_a_cell_waits(clicker: Clicker) -> None:
     clicker.run("import ipywidgets; slider = ipywidgets.IntSlider(7)")
     waiting = clicker.start("wait_for(1)\nran.append(len(early._asking))")
@@ -166,7 +177,7 @@ def test_a_page_that_is_loaded_again_gets_its_widgets_while_a_cell_waits(clicker
     assert clicker.get("heard") == clicker.get("routed") == [0]
 
 
-@kernels
+@in_kernel
 def test_a_click_is_heard_during_a_cell_that_does_not_know_of_us(threaded: Clicker) -> None:
     pause = 2 * AT_ONCE
     sleeping = threaded.start(f"open('begun', 'w').close(); time.sleep({pause}); seen = list(heard)")
@@ -176,7 +187,7 @@ def test_a_click_is_heard_during_a_cell_that_does_not_know_of_us(threaded: Click
     assert threaded.get("max(latencies)") < AT_ONCE
 
 
-@kernels
+@in_kernel
 @pytest.mark.parametrize("wait", ["wait_for(200)", "run_beside_loop(lambda: wait_for(200))"])
 def test_no_click_and_no_queued_cell_is_lost(clicker: Clicker, wait: str) -> None:
     waiting = clicker.start(f"{wait}\nseen = list(heard)\nearlier = list(ran)")
@@ -194,7 +205,7 @@ def test_no_click_and_no_queued_cell_is_lost(clicker: Clicker, wait: str) -> Non
     assert clicker.get("heard") == everything
 
 
-@kernels
+@in_kernel
 def test_interrupt_comes_through_and_loses_no_click(clicker: Clicker) -> None:
     for _ in range(10):
         waiting = clicker.start("wait_for(10 ** 6)")
@@ -245,21 +256,20 @@ def serve_in_a_storm(count):
 """
 
 
-@kernels
-def test_a_storm_of_interrupts_tears_no_click_out_of_the_reader_s_hands(tmp_path: Path) -> None:
-    with clicking(tmp_path, oldest_ipykernel()) as clicker:
-        clicker.run(STORM)
-        waiting = clicker.start("serve_in_a_storm(2000)")
-        for _ in range(2000):
-            clicker.click()
-            time.sleep(0.0002)
-        clicker.finish(waiting)
-        assert clicker.get("len(storms) > 10") is True
-        assert clicker.get("(len(heard), len(routed))") == (2000, 2000)
-        assert clicker.get("heard == routed == list(range(2000))") is True
+@in_kernel
+def test_a_storm_of_interrupts_tears_no_click_out_of_the_reader_s_hands(oldest: Clicker) -> None:
+    oldest.run(STORM)
+    waiting = oldest.start("serve_in_a_storm(2000)")
+    for _ in range(2000):
+        oldest.click()
+        time.sleep(0.0002)
+    oldest.finish(waiting)
+    assert oldest.get("len(storms) > 10") is True
+    assert oldest.get("(len(heard), len(routed))") == (2000, 2000)
+    assert oldest.get("heard == routed == list(range(2000))") is True
 
 
-@kernels
+@in_kernel
 def test_a_click_brings_its_buffers_and_other_comms_are_left_alone(clicker: Clicker) -> None:
     clicker.run("other = comm.create_comm(target_name='x', comm_id='other'); theirs = []")
     clicker.run("other.on_msg(lambda message: theirs.append(message['content']['data']))")
@@ -273,7 +283,7 @@ def test_a_click_brings_its_buffers_and_other_comms_are_left_alone(clicker: Clic
     assert clicker.get("bodies") == [[b"one", b"two"]]
 
 
-@kernels
+@in_kernel
 def test_a_forged_click_is_not_heard(clicker: Clicker) -> None:
     content = {"comm_id": "0123abcd", "data": {"n": 666, "sent": time.time()}}
     Session(key=b"not the kernel's").send(clicker.kernel.client.shell_channel.socket, "comm_msg", content)
@@ -282,7 +292,7 @@ def test_a_forged_click_is_not_heard(clicker: Clicker) -> None:
     assert clicker.get("heard") == clicker.get("routed") == [0]
 
 
-@kernels
+@in_kernel
 def test_a_handler_that_fails_harms_nobody(clicker: Clicker) -> None:
     clicker.run("def fails(data, buffers): failed.append(data['n']); raise ValueError('mine')\nfailed = []")
     clicker.run("early.register('0123abcd', fails)")
@@ -294,7 +304,7 @@ def test_a_handler_that_fails_harms_nobody(clicker: Clicker) -> None:
     assert clicker.get("failed") == [0, 1, 2]
 
 
-@kernels
+@in_kernel
 def test_removed_it_leaves_the_kernel_as_found(clicker: Clicker) -> None:
     assert clicker.get("kernel.shell_stream._recv_callback == as_found") is False
     clicker.run("early.remove()")
@@ -308,7 +318,7 @@ def test_removed_it_leaves_the_kernel_as_found(clicker: Clicker) -> None:
     assert clicker.get("heard") == [1]
 
 
-@kernels
+@in_kernel
 def test_somebody_who_wraps_after_us_stays(clicker: Clicker) -> None:
     clicker.run("""
 ours, theirs = kernel.shell_stream._recv_callback, []
@@ -324,7 +334,7 @@ early.remove()
     assert clicker.get("kernel.shell_stream._recv_callback is wrapper and len(theirs) > 1") is True
 
 
-@kernels
+@in_kernel
 def test_subshells_go_on_as_ever(threaded: Clicker) -> None:
     client = threaded.kernel.client
     client.control_channel.send(client.session.msg("create_subshell_request"))

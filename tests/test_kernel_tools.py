@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from kernel_kit import Kernel, running_kernel
+from kernel_kit import Kernel
 
 from claude_nb.offline import OfflineAPI
 
 pytestmark = pytest.mark.kernel
 
 ALLOW_CODE = "%claude /permissions allow mcp__kernel__run_cell"
-
-
-@pytest.fixture
-def kernel(api: OfflineAPI, tmp_path: Path) -> Iterator[Kernel]:
-    with running_kernel(tmp_path) as kernel:
-        yield kernel
-
-
-@pytest.fixture
-def headless(api: OfflineAPI, tmp_path: Path) -> Iterator[Kernel]:
-    """Nobody is there to be asked."""
-    with running_kernel(tmp_path, someone_there=False) as kernel:
-        yield kernel
 
 
 def said(kernel: Kernel, prompt: str) -> str:

@@ -4,56 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
-from kernel_kit import PATIENCE, Cell, Kernel, answering, oldest_ipykernel, running_kernel
+from kernel_kit import PATIENCE, SETUP, Cell, Kernel, answering, on_each_ipykernel, settle, wait_for_file
 
 from claude_nb.offline import OfflineAPI
 
-pytestmark = pytest.mark.kernel
-
-ALLOW = "%claude /permissions allow mcp__kernel__run_cell\n%claude /permissions allow mcp__kernel__add_cell"
-SETUP = (
-    "import asyncio, threading, time, claude_nb; manager = claude_nb.manager(); session = manager.session()"
-)
+pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("code_is_allowed")]
 
 # Interrupt must be heard within a second; this bounds a test on a loaded machine.
 SOON = 5.0
-
-
-@pytest.fixture(params=["newest", "oldest"])
-def kernel(request: pytest.FixtureRequest, api: OfflineAPI, tmp_path: Path) -> Iterator[Kernel]:
-    """A person is there, and has allowed Claude to run code and to add cells."""
-    overlay = oldest_ipykernel() if request.param == "oldest" else None
-    with running_kernel(tmp_path, overlay=overlay) as kernel:
-        assert kernel.run(SETUP).error is None
-        assert kernel.run(ALLOW).error is None
-        yield kernel
-
-
-@pytest.fixture
-def newest(api: OfflineAPI, tmp_path: Path) -> Iterator[Kernel]:
-    with running_kernel(tmp_path) as kernel:
-        assert kernel.run(SETUP).error is None
-        assert kernel.run(ALLOW).error is None
-        yield kernel
-
-
-def settle(kernel: Kernel) -> None:
-    """What arrives just after a cell has failed is aborted with the cells that were queued behind it."""
-    while kernel.run("None").reply["status"] == "aborted":
-        time.sleep(0.05)
-
-
-def wait_for_file(path: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path.name} did not come"
-        time.sleep(0.02)
 
 
 WAYS = {
@@ -76,6 +39,7 @@ WAYS = {
 }
 
 
+@on_each_ipykernel
 def test_every_way_of_waiting_gives_the_same_replies(kernel: Kernel) -> None:
     kernel.run("questions = ['ECHO first', 'run: n = n + 1; print(n)', 'ECHO last']")
     kernel.run("def plain(): return [(r.text, [t.name for t in r.tools], str(r.status)) for r in replies]")
@@ -94,6 +58,7 @@ def test_every_way_of_waiting_gives_the_same_replies(kernel: Kernel) -> None:
         assert kernel.eval("n") == "2", way
 
 
+@on_each_ipykernel
 @pytest.mark.parametrize(
     "wait",
     [
@@ -103,12 +68,12 @@ def test_every_way_of_waiting_gives_the_same_replies(kernel: Kernel) -> None:
         "turn.result()",
     ],
 )
-def test_interrupt_ends_the_wait_and_the_turn(kernel: Kernel, tmp_path: Path, wait: str) -> None:
+def test_interrupt_ends_the_wait_and_the_turn(kernel: Kernel, folder: Path, wait: str) -> None:
     kernel.run("session.wake().result()")
     message = kernel.start_cell(
         f"turn = session.ask('say nothing at all'); open('begun', 'w').close()\n{wait}"
     )
-    wait_for_file(tmp_path / "begun")
+    wait_for_file(folder / "begun")
     time.sleep(1)
     before = time.monotonic()
     kernel.manager.interrupt_kernel()
@@ -120,12 +85,13 @@ def test_interrupt_ends_the_wait_and_the_turn(kernel: Kernel, tmp_path: Path, wa
     assert kernel.eval("session.ask('ECHO on').result().text") == "'<<<ECHO on>>>'"
 
 
-def test_interrupt_in_a_cell_that_awaits_ends_the_code_and_the_turn(kernel: Kernel, tmp_path: Path) -> None:
+@on_each_ipykernel
+def test_interrupt_in_a_cell_that_awaits_ends_the_code_and_the_turn(kernel: Kernel, folder: Path) -> None:
     code = "open('begun', 'w').close(); time.sleep(100); open('slept', 'w').close()"
     for wait in ("await turn", "await asyncio.gather(turn._wait_async())"):
-        (tmp_path / "begun").unlink(missing_ok=True)
+        (folder / "begun").unlink(missing_ok=True)
         message = kernel.start_cell(f"turn = session.ask({'run: ' + code!r})\n{wait}")
-        wait_for_file(tmp_path / "begun")
+        wait_for_file(folder / "begun")
         time.sleep(0.2)
         before = time.monotonic()
         kernel.manager.interrupt_kernel()
@@ -134,21 +100,22 @@ def test_interrupt_in_a_cell_that_awaits_ends_the_code_and_the_turn(kernel: Kern
         assert cell.error is not None
         settle(kernel)
         assert kernel.eval("turn.wait(10), str(turn.status)") == "(True, 'interrupted')"
-    assert not (tmp_path / "slept").exists()
+    assert not (folder / "slept").exists()
     assert kernel.eval("await asyncio.sleep(0, 'the loop goes on')") == "'the loop goes on'"
 
 
-def test_a_wait_that_is_given_up_by_code_leaves_the_turn_alone(newest: Kernel) -> None:
-    newest.run("turn = session.ask('lines of heron')")
+def test_a_wait_that_is_given_up_by_code_leaves_the_turn_alone(kernel: Kernel) -> None:
+    kernel.run("turn = session.ask('lines of heron')")
     given_up = ("turn.result(timeout=0.1)", "await asyncio.wait_for(turn, 0.1)")
     for wait in given_up:
-        cell = newest.run(wait)
+        cell = kernel.run(wait)
         assert cell.error is not None
         assert cell.error["ename"] == "TimeoutError"
-        settle(newest)
-    assert newest.eval("str(turn.result().status)") == "'completed'"
+        settle(kernel)
+    assert kernel.eval("str(turn.result().status)") == "'completed'"
 
 
+@on_each_ipykernel
 def test_code_of_a_background_turn_waits_for_the_main_thread_and_says_so(kernel: Kernel) -> None:
     before = time.monotonic()
     kernel.run("%claude -b -o turn run: ran = threading.current_thread().name")
@@ -165,26 +132,26 @@ def test_code_of_a_background_turn_waits_for_the_main_thread_and_says_so(kernel:
     assert kernel.eval("ran, type(turn).__name__") == "('MainThread', 'Turn')"
 
 
-def test_code_of_a_background_turn_runs_between_cells_too(kernel: Kernel, tmp_path: Path) -> None:
+@on_each_ipykernel
+def test_code_of_a_background_turn_runs_between_cells_too(kernel: Kernel, folder: Path) -> None:
     kernel.run("%claude -b -o turn run: open('ran', 'w').close()")
-    wait_for_file(tmp_path / "ran")  # no cell runs meanwhile
+    wait_for_file(folder / "ran")  # no cell runs meanwhile
     assert kernel.eval("str(turn.result().status)") == "'completed'"
 
 
-def test_a_background_turn_adds_no_cell(newest: Kernel) -> None:
-    newest.run("%claude -b -o turn add: x = 1")
-    cell = newest.run("turn.wait(20)")
+def test_a_background_turn_adds_no_cell(kernel: Kernel) -> None:
+    kernel.run("%claude -b -o turn add: x = 1")
+    cell = kernel.run("turn.wait(20)")
     assert cell.reply["payload"] == []
-    assert "No cell was added" in newest.eval("turn.text")
-    cell = newest.run("%claude add: x = 1")
+    assert "No cell was added" in kernel.eval("turn.text")
+    cell = kernel.run("%claude add: x = 1")
     assert [load["source"] for load in cell.reply["payload"]] == ["set_next_input"]
 
 
-def test_where_nobody_is_there_the_background_is_waited_for(api: OfflineAPI, tmp_path: Path) -> None:
-    with running_kernel(tmp_path, someone_there=False) as kernel:
-        cell = kernel.run("%claude -b -o turn ECHO hello")
-        assert "ECHO hello" in cell.markdown
-        assert kernel.eval("type(turn).__name__, str(turn.status)") == "('Turn', 'completed')"
+def test_where_nobody_is_there_the_background_is_waited_for(headless: Kernel) -> None:
+    cell = headless.run("%claude -b -o turn ECHO hello")
+    assert "ECHO hello" in cell.markdown
+    assert headless.eval("type(turn).__name__, str(turn.status)") == "('Turn', 'completed')"
 
 
 def gather(kernel: Kernel, messages: list[str]) -> dict[str, Cell]:
@@ -203,6 +170,7 @@ def all_text(cell: Cell) -> str:
     return str([m["content"] for m in cell.messages if m["msg_type"] not in ("execute_input", "status")])
 
 
+@on_each_ipykernel
 def test_late_output_stays_in_its_cell(kernel: Kernel) -> None:
     """Two background turns, code that one of them runs, and a busy cell that prints all the time."""
     busy = "for n in range(30): print('busy', n, flush=True); display(f'busy {n}'); time.sleep(0.1)"
@@ -237,6 +205,7 @@ def signs_of_life(kernel: Kernel, seconds: float) -> list[dict[str, Any]]:
     return found
 
 
+@on_each_ipykernel
 def test_a_silent_turn_gives_signs_of_life_and_an_idle_session_none(kernel: Kernel) -> None:
     kernel.run("import claude_nb.signs; claude_nb.signs.EVERY = 0.2")
     kernel.run("turn = session.ask('say nothing at all')")
@@ -251,8 +220,8 @@ def test_a_silent_turn_gives_signs_of_life_and_an_idle_session_none(kernel: Kern
     assert signs_of_life(kernel, 1) == []
 
 
-def test_a_server_does_not_cull_a_kernel_whose_session_works(api: OfflineAPI, tmp_path: Path) -> None:
-    assert asyncio.run(asyncio.wait_for(lives_of_a_kernel(tmp_path), PATIENCE)) == (True, False)
+def test_a_server_does_not_cull_a_kernel_whose_session_works(api: OfflineAPI, folder: Path) -> None:
+    assert asyncio.run(asyncio.wait_for(lives_of_a_kernel(folder), PATIENCE)) == (True, False)
 
 
 async def lives_of_a_kernel(folder: Path) -> tuple[bool, bool]:
@@ -300,7 +269,8 @@ ticking = asyncio.get_event_loop().create_task(tick())
 """
 
 
-@pytest.mark.parametrize("runs_on", [False, True])
+@on_each_ipykernel
+@pytest.mark.parametrize("runs_on", [False, pytest.param(True, marks=pytest.mark.nests)])
 def test_nothing_is_lost_during_a_turn_with_a_question_and_code(kernel: Kernel, runs_on: bool) -> None:
     kernel.run("%claude /permissions forget mcp__kernel__run_cell")
     kernel.run(f"%config SessionManager.keep_loop_running = {runs_on}")
@@ -331,21 +301,23 @@ def test_nothing_is_lost_during_a_turn_with_a_question_and_code(kernel: Kernel, 
     kernel.run("ticking.cancel()")
 
 
-def test_an_interrupt_spares_the_users_own_tasks(newest: Kernel, tmp_path: Path) -> None:
-    newest.run(COMMS)
-    newest.run("%config SessionManager.keep_loop_running = True")
+@pytest.mark.nests
+def test_an_interrupt_spares_the_users_own_tasks(kernel: Kernel) -> None:
+    kernel.run(COMMS)
+    kernel.run("%config SessionManager.keep_loop_running = True")
     for _ in range(5):
-        message = newest.start_cell("%claude say nothing at all")
+        message = kernel.start_cell("%claude say nothing at all")
         time.sleep(0.7)
-        newest.manager.interrupt_kernel()
-        cell = newest.finish(message)
+        kernel.manager.interrupt_kernel()
+        cell = kernel.finish(message)
         assert cell.error is not None
         assert cell.error["ename"] == "TurnInterrupted"
-        settle(newest)
-    assert newest.eval("ticking.done()") == "False"
-    newest.run("ticking.cancel()")
+        settle(kernel)
+    assert kernel.eval("ticking.done()") == "False"
+    kernel.run("ticking.cancel()")
 
 
+@on_each_ipykernel
 def test_a_thread_may_be_the_first_to_ask_while_the_main_thread_waits_for_it(kernel: Kernel) -> None:
     code = "thread = threading.Thread(target=lambda: said.append(session.ask('ECHO hi').result().text))"
     kernel.run(f"said = []; {code}")
@@ -353,6 +325,7 @@ def test_a_thread_may_be_the_first_to_ask_while_the_main_thread_waits_for_it(ker
     assert kernel.eval("said") == "['<<<ECHO hi>>>']"
 
 
+@on_each_ipykernel
 def test_a_question_of_an_awaited_turn_is_asked(kernel: Kernel) -> None:
     kernel.run("%claude /permissions forget mcp__kernel__run_cell")
     message = kernel.start_cell("reply = await session.ask('run: asked = True')")

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kernel_kit import PATIENCE, Kernel, oldest_ipykernel, running_kernel
+from kernel_kit import PATIENCE, Kernel
+from shared_kernels import SharedKernels, lent_to
 
 from claude_nb.kernel.place import Place
 
-kernels = pytest.mark.kernel
+in_kernel = pytest.mark.kernel
 
 SETUP = """
 import queue, threading, time
@@ -102,15 +103,14 @@ class Reader:
 
 
 @pytest.fixture(params=["newest", "oldest"])
-def reader(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Reader]:
-    overlay = oldest_ipykernel() if request.param == "oldest" else None
-    with running_kernel(tmp_path, load=False, overlay=overlay) as kernel:
+def reader(request: pytest.FixtureRequest, kernels: SharedKernels, folder: Path) -> Iterator[Reader]:
+    with lent_to(request, folder, request.param, load=False) as kernel:
         reader = Reader(kernel)
         reader.run(SETUP)
         yield reader
 
 
-@kernels
+@in_kernel
 def test_a_thread_shows_in_its_cell_while_another_cell_runs(reader: Reader) -> None:
     home = reader.run(HOME)
     other = reader.run("""
@@ -125,7 +125,7 @@ speak("after")
     assert reader.shown(other) == ["before displays", "after displays"]
 
 
-@kernels
+@in_kernel
 def test_cell_and_thread_show_much_at_the_same_time_and_nothing_is_mixed_up(reader: Reader) -> None:
     home = reader.run(HOME)
     other = reader.run("""
@@ -144,7 +144,7 @@ done.wait();
         assert reader.printed(cell).split("\n")[:-1] == expected
 
 
-@kernels
+@in_kernel
 def test_code_that_runs_between_cells_shows_everything_in_its_cell(reader: Reader) -> None:
     home = reader.run(HOME)
     other = reader.run("""
@@ -172,7 +172,7 @@ print("other")
     assert reader.shown(last) == ["later displays", "later"]
 
 
-@kernels
+@in_kernel
 def test_code_that_runs_inside_of_another_cell_does_not_disturb_it(reader: Reader) -> None:
     home = reader.run(HOME)
     other = reader.run("""
@@ -190,7 +190,7 @@ except ZeroDivisionError:
     assert reader.shown(other) == ["before displays", "after displays", "value"]
 
 
-@kernels
+@in_kernel
 def test_a_place_remembered_in_a_place_is_the_same(reader: Reader) -> None:
     home = reader.run(HOME)
     reader.run("at_home(lambda: globals().update(again=Place.here(shell))).wait()")
@@ -199,7 +199,7 @@ def test_a_place_remembered_in_a_place_is_the_same(reader: Reader) -> None:
     assert reader.shown(home) == ["first", "again displays"]
 
 
-@kernels
+@in_kernel
 def test_a_card_is_shown_in_its_cell_also_while_another_one_captures(reader: Reader) -> None:
     home = reader.run(HOME)
     other = reader.run("""%%capture captured
@@ -212,7 +212,7 @@ display("mine")
     assert reader.shown(other) == []
 
 
-@kernels
+@in_kernel
 def test_what_is_shown_in_a_captured_cell_stays_captured(reader: Reader) -> None:
     captured = reader.run("%%capture captured\nhome = Place.here(shell)")
     other = reader.run("at_home(lambda: home.publish({'text/plain': 'captured'})).wait();")

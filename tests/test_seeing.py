@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kernel_kit import Kernel, running_kernel
+from kernel_kit import Kernel
 
 from claude_nb.offline import OfflineAPI
 from claude_nb.offline.conversation import NOTE, REMINDER
@@ -22,24 +21,11 @@ MARKER = "the-content-of-a-file-that-nobody-mentioned"
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def kernel(api: OfflineAPI, folder: Path) -> Iterator[Kernel]:
-    with running_kernel(folder, someone_there=False) as kernel:
-        kernel.run("import claude_nb; manager = claude_nb.manager()")
-        yield kernel
-
-
-@pytest.fixture
-def informed(kernel: Kernel) -> Kernel:
+def informed(headless: Kernel) -> Kernel:
     """The session knows of everything up to here."""
-    kernel.run("%claude ECHO first")
-    return kernel
+    headless.run("import claude_nb; manager = claude_nb.manager()")
+    headless.run("%claude ECHO first")
+    return headless
 
 
 def with_prompt(api: OfflineAPI, prompt: str) -> list[dict[str, Any]]:
@@ -236,21 +222,21 @@ def pictures(cell: Any) -> list[str]:
     return [display["image/png"] for display in cell.displays if "image/png" in display]
 
 
-def test_an_image_that_a_tool_returned_is_shown_in_the_cell(kernel: Kernel, folder: Path) -> None:
+def test_an_image_that_a_tool_returned_is_shown_in_the_cell(headless: Kernel, folder: Path) -> None:
     from PIL import Image
 
     Image.new("RGB", (50, 20), "blue").save(folder / "blue.png")
-    cell = kernel.run(f"%claude read the file {folder}/blue.png")
+    cell = headless.run(f"%claude read the file {folder}/blue.png")
     assert len(pictures(cell)) == 1
     shown = Image.open(io.BytesIO(base64.b64decode(pictures(cell)[0])))
     assert shown.size == (50, 20)
 
 
-def test_figures_are_seen_by_claude_and_not_shown_twice(kernel: Kernel, api: OfflineAPI) -> None:
-    kernel.run("%matplotlib inline")
-    drawn = kernel.run("import matplotlib.pyplot as plt; fig, ax = plt.subplots(); _ = ax.plot([1, 3, 2])")
+def test_figures_are_seen_by_claude_and_not_shown_twice(headless: Kernel, api: OfflineAPI) -> None:
+    headless.run("%matplotlib inline")
+    drawn = headless.run("import matplotlib.pyplot as plt; fig, ax = plt.subplots(); _ = ax.plot([1, 3, 2])")
     assert len(pictures(drawn)) == 1
-    cell = kernel.run("%claude look at the figures")
+    cell = headless.run("%claude look at the figures")
     assert pictures(cell) == []
     results = [
         part
@@ -262,8 +248,8 @@ def test_figures_are_seen_by_claude_and_not_shown_twice(kernel: Kernel, api: Off
         if part["type"] == "image"
     ]
     assert len(results) == 1
-    assert kernel.run("%claude look at the picture nothing").error is None
-    assert "is no picture" in kernel.run("%claude look at the picture plt").markdown
+    assert headless.run("%claude look at the picture nothing").error is None
+    assert "is no picture" in headless.run("%claude look at the picture plt").markdown
 
 
 # -- large and hostile namespaces -------------------------------------------------------------------------
@@ -286,34 +272,34 @@ globals().update({f"v{n}": n for n in range(10_000)})
 
 
 def test_ten_thousand_variables_and_hostile_ones_are_looked_at_and_left_alone(
-    kernel: Kernel, folder: Path, api: OfflineAPI
+    headless: Kernel, folder: Path, api: OfflineAPI
 ) -> None:
     (folder / "precious.txt").write_text("still here")
-    kernel.run(HOSTILE)
-    listed = kernel.run("%claude list the variables")
+    headless.run(HOSTILE)
+    listed = headless.run("%claude list the variables")
     assert listed.error is None
     assert "v9999" in listed.markdown or "more" in listed.markdown
     for name, kind in (("slow", "Slow"), ("raises", "Raises"), ("deletes", "Deletes")):
-        seen = kernel.run(f"%claude inspect {name}")
+        seen = headless.run(f"%claude inspect {name}")
         assert seen.error is None
         assert f"{name}: " in seen.markdown
         assert kind in seen.markdown
         assert "given up" not in seen.markdown
-    kernel.run("%claude ECHO @slow @raises @deletes")
+    headless.run("%claude ECHO @slow @raises @deletes")
     assert "What @deletes is" in along(api, "ECHO @slow @raises @deletes")
     assert (folder / "precious.txt").read_text() == "still here"
 
 
-def test_a_lazy_frame_of_five_gigabytes_is_not_computed(kernel: Kernel) -> None:
-    kernel.run(
+def test_a_lazy_frame_of_five_gigabytes_is_not_computed(headless: Kernel) -> None:
+    headless.run(
         "import polars as pl\n"
         "touched = []\n"
         "def boom(frame): touched.append(1); return frame\n"
         "lazy = pl.LazyFrame({'a': [1]}).select(pl.int_range(0, 640_000_000).alias('n')).map_batches(boom)"
     )
-    cell = kernel.run("%claude inspect lazy")
+    cell = headless.run("%claude inspect lazy")
     assert "LazyFrame" in cell.markdown
-    assert kernel.eval("touched") == "[]"
+    assert headless.eval("touched") == "[]"
 
 
 def test_a_cell_takes_so_many_pictures_and_no_more() -> None:
@@ -323,17 +309,17 @@ def test_a_cell_takes_so_many_pictures_and_no_more() -> None:
     assert within([bytes(64_000_000)]) == []
 
 
-def test_a_large_picture_comes_through(kernel: Kernel, folder: Path) -> None:
+def test_a_large_picture_comes_through(headless: Kernel, folder: Path) -> None:
     """Noise cannot be packed: its file is larger than the SDK's own bound of a message, 1 MB."""
-    kernel.run(
+    headless.run(
         "import numpy as np; from PIL import Image\n"
         "noise = np.random.default_rng(1).integers(0, 255, (1200, 1200, 3), 'uint8')\n"
         "Image.fromarray(noise).save('noise.png'); photo = Image.fromarray(noise)"
     )
     assert (folder / "noise.png").stat().st_size > 4_000_000
-    cell = kernel.run(f"%claude read the file {folder}/noise.png")
+    cell = headless.run(f"%claude read the file {folder}/noise.png")
     assert cell.error is None
     images = [d for d in cell.displays if "image/png" in d or "image/jpeg" in d]
     assert len(images) == 1
-    assert "I saw:" in kernel.run("%claude look at the picture photo").markdown
-    assert kernel.run("%claude ECHO @photo").error is None
+    assert "I saw:" in headless.run("%claude look at the picture photo").markdown
+    assert headless.run("%claude ECHO @photo").error is None

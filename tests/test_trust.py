@@ -6,7 +6,6 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,28 +64,13 @@ class Hostile:
 
 
 @pytest.fixture
-def hostile(tmp_path: Path) -> Hostile:
-    folder = tmp_path / "hostile"
-    folder.mkdir()
+def hostile(folder: Path, tmp_path: Path) -> Hostile:
     return Hostile(folder, tmp_path)
-
-
-@pytest.fixture
-def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Which folders are trusted is remembered for this test alone."""
-    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def kernel(api: OfflineAPI, hostile: Hostile, own_data: Path) -> Iterator[Kernel]:
-    with running_kernel(hostile.folder) as kernel:
-        yield kernel
 
 
 @in_kernel
 def test_nothing_of_a_folder_runs_or_is_read_before_it_is_trusted(
-    kernel: Kernel, hostile: Hostile, api: OfflineAPI
+    hostile: Hostile, kernel: Kernel, api: OfflineAPI
 ) -> None:
     first = kernel.run("%claude ECHO one")
     assert "CLAUDE.md is not read. <code>%claude /trust</code> loads it" in first.markdown
@@ -100,15 +84,14 @@ def test_nothing_of_a_folder_runs_or_is_read_before_it_is_trusted(
 
 
 @in_kernel
-def test_where_nobody_is_there_no_hint_is_given(api: OfflineAPI, hostile: Hostile, own_data: Path) -> None:
-    with running_kernel(hostile.folder, someone_there=False) as kernel:
-        assert "/trust" not in kernel.run("%claude ECHO one").markdown
+def test_where_nobody_is_there_no_hint_is_given(hostile: Hostile, headless: Kernel) -> None:
+    assert "/trust" not in headless.run("%claude ECHO one").markdown
     assert hostile.ran == []
 
 
 @in_kernel
 def test_trust_loads_them_says_what_they_run_and_is_remembered(
-    kernel: Kernel, hostile: Hostile, api: OfflineAPI, own_data: Path
+    hostile: Hostile, kernel: Kernel, api: OfflineAPI, own_data: Path
 ) -> None:
     kernel.run("%claude ECHO before")
     shown = kernel.run("%claude /trust")
@@ -138,7 +121,7 @@ def test_trust_loads_them_says_what_they_run_and_is_remembered(
 
 @in_kernel
 def test_claude_codes_own_flag_is_followed_and_never_written(
-    kernel: Kernel, hostile: Hostile, api: OfflineAPI
+    hostile: Hostile, kernel: Kernel, api: OfflineAPI
 ) -> None:
     configuration = Path(os.environ["CLAUDE_CONFIG_DIR"]) / ".claude.json"
     kernel.run("%claude /trust")
