@@ -19,7 +19,8 @@ The map, each with one job; imports go downwards only:
     keeper        what a session needs of its kernel
     shutdown      the graceful end, in phases           overview    what /sessions and /status tell
     session       one conversation, as anybody may use it from any thread
-    conversation  what a session does in the portal's loop: its queue, its turns, its end
+    conversation  what a session does in the portal's loop: Claude Code's messages, interrupts, its end
+    prompts       those that wait, and how one is seen through      flag    an event, waited for with a bound
     ends          how its turns end, and what is set down of them
     idle          the clock that suspends it            signs       signs of life while it works
     memory        a watch over what its processes take

@@ -26,8 +26,8 @@ class Ends:
     def __repr__(self) -> str:
         return f"<Ends of the turns of {self._session.name!r}>"
 
-    def by_result(self, turn: Turn, result: Any, closing: str | None) -> bool:
-        """Claude Code has told its result; whether the turn was completed."""
+    def by_result(self, turn: Turn, result: Any, closing: str | None) -> None:
+        """Claude Code has told its result."""
         aborted = (result.terminal_reason or "").startswith("aborted") or turn.wants_interrupt
         if result.is_error and aborted:
             status = Status.INTERRUPTED if closing is None else Status.CANCELLED
@@ -39,7 +39,6 @@ class Ends:
             turn._finish(Status.COMPLETED)
         self._session.last_text = turn.log.last_text
         self._note(turn, closing)
-        return not result.is_error
 
     def with_process(self, turn: Turn, process: ClaudeProcess, closing: str | None) -> None:
         """The turn's process is gone."""
