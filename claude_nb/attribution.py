@@ -10,6 +10,9 @@ prompt is written and the time it is taken up. What tells them apart:
 
 So words before the echo are Claude Code's own, words after it the prompt's. An own turn belongs to the
 turn that started the task: its `aftermath`, shown where the task was started.
+
+An agent that works in the background says its words in the same stream. They are no turn of Claude Code's
+own: they belong to the turn that started the agent, also when that is over.
 """
 
 from __future__ import annotations
@@ -31,6 +34,8 @@ class Attribution:
         self.own: Turn | None = None
         # Background tasks that run now, and the turn that started each.
         self.tasks: dict[str, Turn | None] = {}
+        # The agents among them: by each tool call that they make, and the one that started them, which it is.
+        self._agents: dict[str, str] = {}
         self._make_own = make_own
         self._prompt_id: str | None = None
         self._echoed = False
@@ -52,10 +57,19 @@ class Attribution:
         """The prompt is over, or its process is gone."""
         self.turn, self._prompt_id, self._echoed = None, None, False
 
+    def started(self, agent: str | None) -> Turn | None:
+        """The turn that started a background agent; None for what is none."""
+        return self.tasks.get(agent) if agent in self._agents.values() else None  # type: ignore[arg-type]
+
     def whose(self, message: Any) -> Turn | None:
         """The turn to apply the message to; None for what is nobody's."""
         kind = type(message).__name__
         self._track_task(kind, message)
+        agent = self._agents.get(getattr(message, "parent_tool_use_id", None) or "")
+        if agent is not None:
+            calls = getattr(message, "content", None) if kind == "AssistantMessage" else None
+            self._agents |= {part.id: agent for part in calls or () if type(part).__name__ == "ToolUseBlock"}
+            return self.tasks.get(agent)
         if kind == "UserMessage" and message.uuid is not None and message.uuid == self._prompt_id:
             self._echoed = True
             return None
@@ -89,11 +103,18 @@ class Attribution:
 
     def _track_task(self, kind: str, message: Any) -> None:
         if kind == "TaskStartedMessage":
-            self.tasks[message.task_id] = self.turn or self._origin
-        elif kind == "TaskNotificationMessage":
+            outer = self._agents.get(message.tool_use_id or "")
+            self.tasks[message.task_id] = self.tasks.get(outer) if outer else self.turn or self._origin
+            if message.task_type == "local_agent" and message.data.get("is_backgrounded"):
+                self._agents[message.tool_use_id] = message.task_id
+        elif kind in _TASK_NEWS and message.status in _TASK_ENDED:
             self._origin = self.tasks.pop(message.task_id, self._origin)
-        elif kind == "TaskUpdatedMessage" and message.status in _TASK_ENDED and message.task_id in self.tasks:
-            self._origin = self.tasks.pop(message.task_id)
+            self._agents = {call: agent for call, agent in self._agents.items() if agent in self.tasks}
+
+    def forget_tasks(self) -> None:
+        """They have ended with the process."""
+        self.tasks.clear()
+        self._agents.clear()
 
 
 def _is_synthetic(message: Any) -> bool:
@@ -101,5 +122,6 @@ def _is_synthetic(message: Any) -> bool:
     return getattr(message, "model", None) == "<synthetic>"
 
 
+_TASK_NEWS = ("TaskNotificationMessage", "TaskUpdatedMessage")
 # The SDK's TERMINAL_TASK_STATUSES, which cannot be had without importing all of it.
 _TASK_ENDED = frozenset({"completed", "failed", "killed", "stopped"})

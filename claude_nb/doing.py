@@ -143,10 +143,13 @@ def at_work(session: Session) -> bool:
 
 
 def _work(session: Session) -> str:
-    """A command that Claude sent to the background goes on while Claude asks."""
-    turn = session.conversation.working
-    asks = turn is not None and turn.question is not None
-    return ASKING if asks and not session.conversation.attribution.tasks else State.BUSY
+    """Claude asks, and nothing else of its, no command and no agent, goes on meanwhile."""
+    turn, tasks = session.conversation.working, session.conversation.attribution.tasks
+    if turn is not None and not turn.done() and turn.question is None:
+        return State.BUSY
+    questions = [asks.question for asks in (turn, *tasks.values()) if asks is not None and asks.question]
+    agents = {question.agent for question in questions}
+    return ASKING if questions and agents >= set(tasks) else State.BUSY
 
 
 def noted(session: Session) -> bool:

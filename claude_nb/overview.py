@@ -119,9 +119,10 @@ def _idle_facts(session: Session, idle_timeout: float) -> dict[str, str]:
 def state_words(session: Session) -> str:
     """The state as a reader says it: "live", "busy", "idle 3 min", "suspended 2 h"."""
     state = session.state
+    if session.conversation.asking is not None:
+        return "waiting for you"
     if state in WORKING:
-        asks = session.running is not None and session.running.question is not None
-        return "waiting for you" if asks else "busy"
+        return "busy"
     if state is State.IDLE:
         idle = time.monotonic() - session.idle_since if session.idle_since is not None else 0.0
         return f"idle {duration(idle)}" if idle >= _IDLE_AFTER else "live"

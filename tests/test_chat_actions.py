@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -36,7 +37,7 @@ def kernel(offline: OfflineAPI, tmp_path_factory: pytest.TempPathFactory) -> Ite
 @pytest.fixture
 def page(kernel: Kernel, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A chat with a session of the test's own, which is put to sleep afterwards."""
-    name = request.node.name.removeprefix("test_")[:60].strip("_")
+    name = re.sub(r"\W", "-", request.node.name.removeprefix("test_"))[-60:].strip("_-")
     yield chat(kernel, name)
     kernel.run(f"for session in list({MANAGER}.sessions.values()): session.stop().result()")
 
@@ -276,6 +277,45 @@ def test_the_code_alone_is_stopped_and_claude_goes_on(page: Page) -> None:
     assert "The user stopped the code" in page.html("text")[-1]
     assert "begun" in page.html("tool")[0]
     assert not page.kinds("tool")[0]["more"]
+
+
+# -- what Claude sends to the background -------------------------------------------------------------
+
+
+def test_a_background_agent_asks_after_its_turn_and_holds_nobody_up(page: Page) -> None:
+    name = page.state["session"]
+    page.say("send", text="have a background agent touch made")
+    page.until_over()
+    page.until(lambda: page.kinds("question") and page.state["state"] == "waiting")
+    (question,) = page.kinds("question")
+    assert question["turn"] == page.kinds("prompt")[0]["turn"]
+    assert question["more"]["phase"] == "asking"
+    said = f"__import__('claude_nb.doing').doing.doing_of({MANAGER}.session({name!r}).record).state"
+    assert page.kernel.eval(said) == "'asking'"
+    page.say("send", text="ECHO meanwhile")
+    page.until(lambda: "ECHO meanwhile" in answered(page))
+    page.say("decide", question=question["id"], verdict="once")
+    page.until_over(3)
+    assert "Claude goes on" in page.html("notice")[0]
+    assert page.kernel.eval("__import__('os').path.exists('made')") == "True"
+    assert page.kinds("question")[0]["more"]["phase"] == "answered"
+    (card,) = page.html("tool")
+    assert 'data-state="running"' not in card
+    assert "touch made" in card
+    assert page.kernel.eval(said) == "'idle'"
+
+
+@pytest.mark.parametrize("how", ["stop", "session.stop()"])
+def test_what_a_background_agent_asks_ends_with_its_session_or_with_stop(page: Page, how: str) -> None:
+    page.say("send", text="have a background agent touch unmade")
+    page.until(lambda: page.state["state"] == "waiting")
+    if how == "stop":
+        page.say("stop")
+    else:
+        page.run(f"{MANAGER}.session({page.state['session']!r}).stop().result()")
+    page.until(lambda: page.state["state"] in ("idle", "suspended"))
+    page.until(lambda: page.kinds("question")[0]["more"]["phase"] in ("answered", "ended"))
+    assert page.kernel.eval("__import__('os').path.exists('unmade')") == "False"
 
 
 # -- as a widget -------------------------------------------------------------------------------------

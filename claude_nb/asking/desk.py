@@ -5,6 +5,8 @@ A question belongs to a turn and is put where the turn was asked: as a card with
 cell waits that can read. There is no time limit, and nothing but an answer is an answer. A question that
 nobody sees stays open until a cell waits for its turn (`/wait`, `turn.result()`); then it is put there.
 
+What a background agent asks belongs to the turn that started it, too, but does not end with it.
+
     ask ── put (card ── drawn? ── else input) ── answered ── the card becomes one line of text
                 └──────── asked again in another cell ──┘
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import weakref
 from concurrent.futures import Future
 from dataclasses import replace
@@ -42,9 +45,12 @@ WAITING = "waiting for you"
 class Pending:
     """One open question of a turn. `answer` may be called from any thread, more than once."""
 
-    def __init__(self, question: Question, turn: Turn, portal: Portal) -> None:
+    def __init__(self, question: Question, turn: Turn, portal: Portal, agent: str | None = None) -> None:
         self.question = question
         self.turn = turn
+        # The background agent that asks.
+        self.agent = agent
+        self.since = time.monotonic()
         self.stage: Stage | None = turn.stage
         self._portal = portal
         self.decided: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
@@ -102,19 +108,22 @@ class Desk:
     def __repr__(self) -> str:
         return f"<Desk of {self._surroundings!r}>"
 
-    async def ask(self, question: Question, turn: Turn) -> Decision:
-        """Put the question and wait for its answer, for as long as the turn goes on. In the portal's loop.
+    async def ask(self, question: Question, turn: Turn, agent: str | None = None) -> Decision:
+        """Put the question and wait for its answer, for as long as the turn goes on, or the background agent.
 
-        Claude may call several tools at once; a turn's questions are put one after the other.
+        In the portal's loop. Claude may call several tools at once; a turn's questions are put one by one.
         """
         async with self._turns.setdefault(turn, asyncio.Lock()):
-            return await self._ask(question, turn)
+            return await self._ask(question, turn, agent)
 
-    async def _ask(self, question: Question, turn: Turn) -> Decision:
-        if turn.done():
+    async def _ask(self, question: Question, turn: Turn, agent: str | None) -> Decision:
+        if turn.done() and agent is None:
             return Decision("deny", "The turn was ended.", by="interrupt")
-        pending = turn.question = Pending(_with_plan(question, turn), turn, self._portal)
-        turn.on_end(lambda: pending.answer(Decision("deny", "The turn was ended.", by="interrupt")))
+        if turn.done() and not _is_seen(turn.stage):
+            return Decision("deny", "the turn is over, and nobody waits where it was asked", by="nobody")
+        pending = turn.question = Pending(_with_plan(question, turn), turn, self._portal, agent)
+        if agent is None:
+            turn.on_end(lambda: pending.answer(Decision("deny", "The turn was ended.", by="interrupt")))
         turn._note(WAITING)
         turn.session.conversation.note_work()
         decision = Decision("deny", "The question was withdrawn.", by="interrupt")
@@ -309,6 +318,11 @@ def _with_plan(question: Question, turn: Turn) -> Question:
         return question
     told = [block.input for block in turn.blocks if isinstance(block, ToolUseBlock) and block.name == PLAN]
     return replace(question, input={**told[-1], **question.input}) if told else question
+
+
+def _is_seen(stage: Stage | None) -> bool:
+    """A question can be answered there though no cell waits for it."""
+    return stage is not None and (stage.takes_cards or stage.kind == "chat")
 
 
 def _cell(stage: Stage) -> str:

@@ -42,7 +42,8 @@ class Permissions:
         suggestions = rules.suggested(context.suggestions or (), folder)
         question = Question(session.name, name, tool_input, rules.in_words(suggestions))
         self._manager.audit.asked(context.tool_use_id)
-        decision = self._by_rule(question) or await self._by_person(question, turn)
+        agent = context.agent_id if session.conversation.attribution.started(context.agent_id) else None
+        decision = self._by_rule(question) or await self._by_person(question, turn, agent)
         log.info("%s of %r: %s by %s", name, session.name, decision.verdict, decision.by)
         self._manager.audit.decided(session, context.tool_use_id, question, decision)
         if not decision.allowed:
@@ -64,11 +65,11 @@ class Permissions:
             return Decision("deny", "permission_policy is 'deny'", by="policy")
         return None
 
-    async def _by_person(self, question: Question, turn: Turn | None) -> Decision:
+    async def _by_person(self, question: Question, turn: Turn | None, agent: str | None) -> Decision:
         stage = turn.stage if turn is not None else None
         if turn is None or stage is None or not stage.someone:
             return Decision("deny", NOBODY, by="nobody")
-        return await self._manager.desk.ask(question, turn)
+        return await self._manager.desk.ask(question, turn, agent)
 
 
 def _refusal(name: str, decision: Decision) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from claude_nb.asking.card import decision_on
+from claude_nb.asking.question import Decision
 from claude_nb.errors import ClaudeNbError
 from claude_nb.state import ASLEEP
 
@@ -94,7 +95,12 @@ class Actions:
     # -- at once ------------------------------------------------------------------------------
 
     def _stop(self, content: Content) -> None:
-        self._chat.shown.interrupt()
+        session = self._chat.shown
+        session.interrupt()
+        asking = session.conversation.asking
+        # Of a turn that is over there is nothing to stop but that its agent asks.
+        if asking is not None and asking.done() and (pending := asking.question) is not None:
+            pending.answer(Decision("deny", by="card"))
 
     def _unqueue(self, content: Content) -> None:
         for turn in self._chat.shown.conversation.queue:

@@ -74,6 +74,8 @@ class Feed:
         self.more = False
         self._log = ChatLog()
         self._live: dict[str, TurnView[Turn]] = {}
+        # Turns that are over, but for what they sent to the background.
+        self._going_on: set[str] = set()
         self._turns: dict[str, Shown] = {}
         self._turns_changed = False
         self._new: deque[Turn] = deque()
@@ -229,13 +231,21 @@ class Feed:
         ops: list[Op] = []
         for key, view in list(self._live.items()):
             ended = view.turn.reply is not None  # asked first: it may end while it is looked at
+            over = ended and view.turn not in list(self.session.conversation.attribution.tasks.values())
             ops += self._log.update(key, view.entries())
-            if ended:
-                del self._live[key]
-                view.turn.followers.remove(self.look)
+            if ended and key not in self._going_on:
+                self._going_on.add(key)
                 self._note_usage(view.turn)
                 self._turns_changed = True
+            if over:
+                self._let_go(key)
+                self._turns_changed = True
         return ops
+
+    def _let_go(self, key: str) -> None:
+        """The turn changes no more."""
+        self._live.pop(key).turn.followers.remove(self.look)
+        self._going_on.discard(key)
 
     def _note_usage(self, turn: Turn) -> None:
         """How full the context is, once Claude Code has said it, and what the session has cost."""
@@ -286,7 +296,7 @@ class Feed:
         self.more = False
         self._usage = {}
         for key in [key for key, view in self._live.items() if view.turn.done()]:
-            self._live.pop(key).turn.followers.remove(self.look)
+            self._let_go(key)
         return [op for turn in self._log.turns if turn not in self._live for op in self._drop(turn)]
 
     def _drop(self, turn: str) -> list[Op]:

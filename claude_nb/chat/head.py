@@ -23,7 +23,7 @@ def head(session: Session) -> dict[str, Any]:
     return {
         "session": session.name,
         "state": state_of(session),
-        "status": _status(working),
+        "status": _status(session.conversation.asking or working),
         "queued": [{"id": turn.id, "text": _short(turn.prompt)} for turn in session.conversation.queue],
         "model": session.model or session.record.model or "",
         "models": models(session),
@@ -34,7 +34,7 @@ def head(session: Session) -> dict[str, Any]:
 def state_of(session: Session) -> str:
     """A word for the dot: waiting, busy, idle, suspended or dead."""
     working = session.running or session.conversation.working
-    if working is not None and working.question is not None:
+    if session.conversation.asking is not None:
         return "waiting"
     if working is not None or session.state in WORKING or session.state is State.STARTING:
         return "busy"
@@ -57,10 +57,14 @@ def models(session: Session) -> list[dict[str, str]]:
 
 def _status(turn: Turn | None) -> dict[str, Any]:
     """What it does now, and since when in unix seconds; empty when it does nothing."""
-    if turn is None or turn.done():
+    if turn is None:
+        return {}
+    if (pending := turn.question) is not None:
+        return {"words": "Waiting for you", "since": round(pending.since + _CLOCK, 1)}
+    if turn.done():
         return {}
     begun = turn.log.activity if turn.status is not Status.QUEUED else ""
-    words = "Waiting for you" if turn.question is not None else turn.log.notice or turn.activity or begun
+    words = turn.log.notice or turn.activity or begun
     return {"words": words[:1].upper() + words[1:], "since": round(turn.created + _CLOCK, 1)}
 
 

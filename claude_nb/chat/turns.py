@@ -182,7 +182,7 @@ class TurnView(Generic[_Turn]):
 
     def _question(self, pending: Pending) -> Entry:
         question, decision = pending.question, pending.decision
-        ended = decision is None and self.turn.reply is not None
+        ended = decision is None and self.turn.question is not pending
         more = {
             "phase": "answered" if decision else "ended" if ended else "asking",
             "form": form(question),
