@@ -1,11 +1,10 @@
 """Conversation: what a session does in the portal's loop; one method is one step of it.
 
-One worker task takes prompts from the queue, has the process started or resumed when there is none, writes
-the prompt and waits for its result. Claude Code's messages, interrupts, the idle clock and the end of the
-process come in between, each in one piece: nothing here is ever interrupted but at an `await`.
+While a prompt is seen through (`prompts.py`), Claude Code's messages, interrupts, the idle clock and the end
+of the process come in between, each in one piece: nothing here is ever interrupted but at an `await`.
 
-`life.py` has the process and its states, `attribution.py` the question whose message is it, `idle.py` the
-clock.
+`life.py` has the process and its states, `attribution.py` the question whose message is it, `ends.py` how a
+turn ends, `idle.py` the clock.
 """
 
 from __future__ import annotations
@@ -14,23 +13,26 @@ import asyncio
 import logging
 import time
 import uuid
-from collections import deque
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from claude_nb.attribution import Attribution
-from claude_nb.doing import ASKING, doing_of, keeps_kernel, noted
-from claude_nb.errors import ClaudeNbError, ShuttingDown, TurnFailed
-from claude_nb.failures import failure_of, foreign_history, not_signed_in, process_died, unknown_model
+from claude_nb.doing import ASKING, doing_of, keeps_kernel
+from claude_nb.ends import Ends
+from claude_nb.errors import ShuttingDown
+from claude_nb.failures import foreign_history, not_signed_in, process_died
+from claude_nb.flag import Flag
 from claude_nb.idle import IdleClock
 from claude_nb.life import Life
+from claude_nb.memory import MemoryWatch
 from claude_nb.process import Answer, ClaudeProcess, Launch
+from claude_nb.prompts import Prompts
 from claude_nb.reply import Status
 from claude_nb.signs import SignsOfLife
-from claude_nb.state import ASLEEP, WORKING, Event, State, next_state
+from claude_nb.state import WORKING, Event, State, next_state
 from claude_nb.turn import Turn
-from claude_nb.words import duration
+from claude_nb.words import megabytes
 
 if TYPE_CHECKING:
     from claude_nb.keeper import SessionKeeper
@@ -58,23 +60,23 @@ class Conversation:
         self.idle = IdleClock(
             lambda: keeper.idle_timeout_of(session),
             self.may_suspend,
-            lambda: self._spawn(self.suspend_if_idle()),
+            lambda: self.spawn(self.suspend_if_idle()),
         )
         self.closing: str | None = None
         # How often all that was said has been forgotten.
         self.begun_anew = 0
-        self._queue: deque[Turn] = deque()
-        self._worker: asyncio.Task[None] | None = None
-        self._current: Turn | None = None
-        self._over = Flag()
-        self._quiet = Flag()
-        self._quiet.set()
+        self._prompts = Prompts(self, session, keeper)
+        # Not while Claude Code has a turn of its own.
+        self.quiet = Flag()
+        self.quiet.set()
         self._unverified = False
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._ends = Ends(session, keeper)
+        self._memory = MemoryWatch(lambda: keeper.max_memory, self.life.memory, self._on_excess)
         self._signs = SignsOfLife(self._at_work, self._show_life)
 
     def __repr__(self) -> str:
-        return f"<Conversation of {self._session!r}, {len(self._queue)} queued>"
+        return f"<Conversation of {self._session!r}, {len(self._prompts.queue)} queued>"
 
     @property
     def name(self) -> str:
@@ -90,14 +92,14 @@ class Conversation:
     @property
     def running(self) -> Turn | None:
         """The turn under way."""
-        return self._current
+        return self._prompts.current
 
     @property
     def queue(self) -> list[Turn]:
         """The prompts that wait."""
-        return list(self._queue)
+        return list(self._prompts.queue)
 
-    # -- the worker ---------------------------------------------------------------------------
+    # -- prompts ------------------------------------------------------------------------------
 
     def move(self, event: Event) -> None:
         """Change the state; called by `Life` in the portal's loop."""
@@ -110,114 +112,26 @@ class Conversation:
             turn._finish(Status.CANCELLED, reason=self.closing)
             return
         self.idle.stop()
-        self._queue.append(turn)
-        self._session.tell_followers(turn)
-        if self._worker is None or self._worker.done():
-            self._worker = asyncio.get_running_loop().create_task(self._work())
+        self._prompts.add(turn)
 
-    async def _work(self) -> None:
-        while self._queue:
-            turn = self._current = self._queue.popleft()
-            self._session.tell_followers(turn)
-            try:
-                await self._perform(turn)
-            except ClaudeNbError as error:
-                turn._finish(Status.FAILED, error=error)
-            except Exception as error:
-                log.exception("a turn of %r failed in claude_nb itself", self._session.name)
-                failure = TurnFailed(f"claude_nb failed: {error!r}. Please report this. The session goes on.")
-                failure.__cause__ = error
-                turn._finish(Status.FAILED, error=failure)
-            finally:
-                self._current = None
-            if not turn.done():
-                log.error("session %r: a turn was left without an end", self._session.name)
-                turn._finish(Status.FAILED, error=TurnFailed("The turn was lost. Send the prompt again."))
-        self.idle.start()
-
-    async def _perform(self, turn: Turn) -> None:
-        if turn.done():
-            return
+    def begin_work(self) -> None:
+        """Called by `Prompts` before anything is done for a prompt, and when Claude begins a turn itself."""
         self._signs.start()
-        self._over.clear()
-        turn._note(self._starting_words())
-        process = await self._or_over(self._ready_process())
-        if process is None or turn.done():
-            return
-        await self._until_quiet(turn)
-        if turn.done():
-            return
-        await asyncio.to_thread(self._keeper.freshen, self._session, turn)
-        await self._use_wanted_model(process, turn)
-        if not turn.done():  # interrupted meanwhile
-            await self._converse(process, turn)
+        if self.life.now is not None:
+            self._memory.start()  # a limit may have been set since the process was started
 
-    def _starting_words(self) -> str:
-        if self.state not in ASLEEP or not self._session.turns:
-            return "starting Claude Code"
-        idle = time.time() - self.record.last_activity
-        if idle < _WORTH_SAYING:
-            return f"resuming session '{self._session.name}'"
-        return f"Resuming session '{self._session.name}' (idle for {duration(idle)})..."
-
-    async def _ready_process(self) -> ClaudeProcess:
+    async def ready_process(self) -> ClaudeProcess:
+        """The process, started or resumed, once it answers."""
         process = await self.life.process()
         await asyncio.shield(process.ready)
         return process
 
-    async def _or_over(self, starting: Coroutine[Any, Any, ClaudeProcess]) -> ClaudeProcess | None:
-        """The process, or None if the turn was ended before it was there; it goes on starting."""
-        task: asyncio.Task[ClaudeProcess] = self._spawn(starting)
-        over = asyncio.create_task(self._over.wait())
-        waited: set[asyncio.Future[Any]] = {task, over}
-        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-        over.cancel()
-        if task.done():
-            return task.result()
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return None
-
-    def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """A task that is kept until it is done; the loop alone would forget it."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-    async def _until_quiet(self, turn: Turn) -> None:
-        if not self._quiet.is_set():
-            turn._note("Claude finishes what a background task began")
-            waiting = {self._spawn(self._quiet.wait()), self._spawn(self._over.wait())}
-            _, rest = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for task in rest:
-                task.cancel()
-
-    async def _use_wanted_model(self, process: ClaudeProcess, turn: Turn) -> None:
-        wanted = turn.model or self.record.model
-        if wanted == self._session.model:
-            return
-        try:
-            await process.set_model(wanted)
-        except Exception as error:
-            raise unknown_model(wanted, error) from None
-        self._session.model = self.record.model = wanted
-
-    async def _converse(self, process: ClaudeProcess, turn: Turn) -> None:
-        if process is not self.life.now or self.state is not State.IDLE:
-            raise process_died(process.returncode, process.stderr)
-        self.attribution.expect(turn, turn.id)
-        self.move(Event.PROMPT)
-        turn.number = self._session.turns + 1
-        turn.news, self._session.news = self._session.news, None
-        self._session.last_turn = turn
-        turn._start()
-        self.note_work()
-        try:
-            await process.query(_content(turn), turn.id)
-            self._keeper.told(self._session, turn)
-            await self._over.wait()
-        finally:
-            self.attribution.forget()
 
     # -- messages -----------------------------------------------------------------------------
 
@@ -232,7 +146,7 @@ class Conversation:
             self.idle.look_again()
             return
         turn._apply(message, now)
-        self._log_tools(turn)
+        self._ends.log_tools(turn)
         if kind == "ResultMessage":
             self._on_result(turn, message)
         elif turn.log.refusals >= _REFUSALS_BEFORE_GIVING_UP and not turn.done():
@@ -245,7 +159,7 @@ class Conversation:
         resumed, self._unverified = self._unverified, False
         if new == self._session.id:
             return
-        turn = self._current
+        turn = self._prompts.current
         if resumed and turn is not None:
             turn._finish(Status.FAILED, error=foreign_history(self._session.name, self._session.id, new))
             self._hurry(turn)
@@ -257,42 +171,29 @@ class Conversation:
 
     def _on_result(self, turn: Turn, result: Any) -> None:
         own = self.attribution.end_own()
-        self._quiet.set()
+        self.quiet.set()
         if own is not None:
             own._finish(Status.COMPLETED)
-            self._log_tools(own)
+            self._ends.log_tools(own)
         if turn is own:
             self.note_work()
             self.idle.start()
             return
-        self._conclude(turn, result)
-        self.move(Event.RESULT)
-        self._over.set()
-
-    def _conclude(self, turn: Turn, result: Any) -> None:
-        aborted = (result.terminal_reason or "").startswith("aborted") or turn.wants_interrupt
-        if result.is_error and aborted:
-            status = Status.INTERRUPTED if self.closing is None else Status.CANCELLED
-            turn._finish(status, reason=self.closing)
-        elif result.is_error:
-            retried = turn.log.retries[-1] if turn.log.retries else None
-            turn._finish(Status.FAILED, error=failure_of(result, retried, self._session.model))
-        else:
-            turn._finish(Status.COMPLETED)
+        if not result.is_error:
             self.life.settled()
-        self._session.last_text = turn.log.last_text
-        self._note_end(turn)
+        self._ends.by_result(turn, result, self.closing)
+        self.move(Event.RESULT)
+        self._prompts.over.set()
 
     def note_work(self) -> None:
-        """A server keeps a kernel where something is at work, and it sees only the record."""
-        if not noted(self._session):
-            self._keeper.save(self._session)
+        """What the session is doing may have changed, and its record tells others of it."""
+        self._ends.note_work()
 
     def _make_own(self) -> Turn:
         """Claude Code has started a turn by itself."""
         self.idle.stop()
-        self._signs.start()
-        self._quiet.clear()
+        self.begin_work()
+        self.quiet.clear()
         own = Turn(self._session, "")
         last = self._session.last_turn
         own.stage = last.stage if last is not None else None
@@ -338,6 +239,7 @@ class Conversation:
         self.record.process = self.life.facts()
         self._keeper.save(self._session)
         self.idle.start()
+        self._memory.start()
 
     def on_process_ended(self, process: ClaudeProcess) -> None:
         """Called by `Life` when nothing of the process is left."""
@@ -345,51 +247,28 @@ class Conversation:
         own = self.attribution.end_own()
         if own is not None:
             own._finish(Status.FAILED, error=process_died(process.returncode, process.stderr))
-            self._log_tools(own)
+            self._ends.log_tools(own)
         self.attribution.forget_tasks()
         self.idle.stop()
         self._signs.stop()
-        self._quiet.set()
+        self._memory.stop()
+        self.quiet.set()
         self.record.process = None
         if turn is not None:  # else a prompt may wait for the next process, and its turn is not over
-            self._end_of(turn, process)
-            self._over.set()
+            self._ends.with_process(turn, process, self.closing)
+            self._prompts.over.set()
         self._keeper.save(self._session)
-
-    def _end_of(self, turn: Turn, process: ClaudeProcess) -> None:
-        """The turn whose process is gone."""
-        if self.closing is not None:
-            turn._finish(Status.CANCELLED, reason=self.closing)
-        elif turn.wants_interrupt:
-            turn._finish(Status.INTERRUPTED, reason="the process was ended; the next prompt resumes")
-        else:
-            turn._finish(Status.FAILED, error=process_died(process.returncode, process.stderr))
-        self._note_end(turn)
-
-    def _note_end(self, turn: Turn) -> None:
-        """One turn more, and how it ended if it was cut short."""
-        record = self.record
-        record.turns += 1
-        record.last_activity = time.time()
-        self._log_tools(turn)
-        cut = turn.status is Status.CANCELLED
-        record.ended = _cut_short(self.closing or "", turn) if cut else None
-        self._keeper.save(self._session)
-
-    def _log_tools(self, turn: Turn) -> None:
-        while turn.log.ended_tools:
-            self._keeper.tool_ended(self._session, turn.log.ended_tools.pop(0))
 
     def _show_life(self) -> None:
         said = doing_of(self.record)
         if said.state == ASKING and not keeps_kernel(said, time.time()):
             return
-        turn = self._current or self.working or self._session.last_turn
+        turn = self._prompts.current or self.working or self._session.last_turn
         if turn is not None:
             self._keeper.show_life(turn)
 
     async def wake(self) -> None:
-        await self._ready_process()
+        await self.ready_process()
 
     async def use_mode(self, mode: str) -> None:
         self.record.permission_mode = mode
@@ -405,7 +284,7 @@ class Conversation:
         return self.state is State.IDLE and not self._at_work()
 
     def _at_work(self) -> bool:
-        busy = self._current is not None or bool(self._queue)
+        busy = self._prompts.current is not None or bool(self._prompts.queue)
         return busy or not self.attribution.quiet or bool(self.attribution.tasks)
 
     async def suspend_if_idle(self) -> None:
@@ -422,19 +301,33 @@ class Conversation:
             await asyncio.to_thread(self._keeper.keep, self._session)
         return suspended
 
+    async def _on_excess(self, taken: int, limit: int) -> None:
+        """The processes take too much memory: an idle session is suspended, a reader of a turn is warned."""
+        too_much = f"took {megabytes(taken)}, more than max_memory allows ({megabytes(limit)})"
+        turn = self.working
+        if turn is not None and not turn.done():
+            turn.warn(f"The processes of session '{self._session.name}' {too_much}.")
+        elif self.may_suspend() and not await asyncio.to_thread(self.life.commands):
+            # Not waited for: the end of the process ends the watch that has called this.
+            self.spawn(self._suspend_for(f"'{self._session.name}' was suspended: its processes {too_much}."))
+
+    async def _suspend_for(self, reason: str) -> None:
+        if await self.suspend():
+            log.info("session %s", reason)
+            self._session.news = self._session.news or f"Session {reason}"
+
     # -- interrupting and ending --------------------------------------------------------------
 
     def interrupt(self, turn: Turn | None) -> None:
-        turn = turn or self._current
+        turn = turn or self._prompts.current
         if turn is None or turn.done():
             return
-        if turn is not self._current:
-            if turn in self._queue:
-                self._queue.remove(turn)
+        if turn is not self._prompts.current:
+            self._prompts.take_back(turn)
             turn._finish(Status.INTERRUPTED)
         elif self.attribution.turn is None:  # nothing written yet: starting, or Claude's own turn goes first
             turn._finish(Status.INTERRUPTED)
-            self._over.set()
+            self._prompts.over.set()
         else:
             self._hurry(turn)
 
@@ -451,11 +344,11 @@ class Conversation:
             log.info("session %r: interrupted twice, ending the process", self._session.name)
             self.life.kill()
         else:
-            self._spawn(self._see_interrupted(process))
+            self.spawn(self._see_interrupted(process))
 
     async def _see_interrupted(self, process: ClaudeProcess) -> None:
         await process.interrupt()
-        if await self._over.wait_at_most(self._keeper.interrupt_timeout):
+        if await self._prompts.over.wait_at_most(self._keeper.interrupt_timeout):
             return
         if self.life.now is process and self.state is State.INTERRUPTING:
             log.info("session %r: the interrupt was not honoured, ending the process", self._session.name)
@@ -489,9 +382,8 @@ class Conversation:
         if last is not None and last.wants_interrupt and last.ended_within(_SHUTDOWN_FOLLOWS):
             # Jupyter interrupts a kernel just before it asks it to shut down: it was not the person.
             last.cancelled(reason)
-            self.record.ended = _cut_short(reason, last)
-        while self._queue:
-            self._queue.popleft()._finish(Status.CANCELLED, reason=reason)
+            self._ends.note_cut(last, reason)
+        self._prompts.cancel(reason)
 
     def reopen(self) -> None:
         """Take prompts again."""
@@ -499,47 +391,25 @@ class Conversation:
 
     def tell(self, what: str) -> None:
         """The reader of the running turn is told what happens."""
-        if self._current is not None:
-            self._current._note(what)
+        if self._prompts.current is not None:
+            self._prompts.current._note(what)
 
     async def over(self, seconds: float) -> bool:
         """Whether the running turn ends by itself within so many seconds."""
-        return await self._over.wait_at_most(seconds)
+        return await self._prompts.over.wait_at_most(seconds)
 
     def abandon(self) -> None:
         """The running turn has had its time; what comes of it now is not waited for."""
-        if self._current is not None:
-            self._current._finish(Status.CANCELLED, reason=self.closing)
+        if self._prompts.current is not None:
+            self._prompts.current._finish(Status.CANCELLED, reason=self.closing)
 
     async def cut(self, seconds: float) -> bool:
         """Interrupt the running turn and give it so long to be recorded; whether it was."""
-        turn = self._current
+        turn = self._prompts.current
         if turn is None:
             return True
         if self.state is State.BUSY:
             self._hurry(turn)
         elif self.state not in WORKING:
             self.interrupt(turn)
-        return await self._over.wait_at_most(seconds)
-
-
-class Flag(asyncio.Event):
-    """An event that can be waited for with a bound."""
-
-    async def wait_at_most(self, seconds: float) -> bool:
-        """Whether it was set within so many seconds."""
-        try:
-            await asyncio.wait_for(self.wait(), seconds)
-        except TimeoutError:
-            return False
-        return True
-
-
-def _cut_short(reason: str, turn: Turn) -> dict[str, Any]:
-    return {"reason": reason, "time": time.time(), "turn": turn.number}
-
-
-def _content(turn: Turn) -> list[dict[str, Any]]:
-    """Ours first: Claude Code expands `@file` only in the last block, which is what the person typed."""
-    before = [{"type": "text", "text": b} if isinstance(b, str) else dict(b) for b in turn.context]
-    return [*before, {"type": "text", "text": turn.prompt}]
+        return await self._prompts.over.wait_at_most(seconds)
