@@ -100,9 +100,15 @@ class ChatWidget(anywidget.AnyWidget):
 
     def _ipython_display_(self, **kwargs: Any) -> None:
         """Called by IPython to display the chat: the panel, and what is saved of it."""
+        self._show(self._repr_mimebundle_(**kwargs))
+
+    def show_in(self, box: Any) -> None:
+        """Display a widget that holds the chat, such as a `VBox`; the notebook keeps the transcript."""
+        self._show(box._repr_mimebundle_())
+
+    def _show(self, bundle: Any) -> None:
         from IPython.display import display
 
-        bundle: Any = self._repr_mimebundle_(**kwargs)
         display(view_bundle(bundle[0] if isinstance(bundle, tuple) else bundle), raw=True)
         stage = self.manager.surroundings.stage()
         self._stage = replace(self._stage, place=stage.place)
