@@ -14,7 +14,7 @@ import pytest
 from claude_nb.cli.sandbox import FOREIGN, sandbox
 
 # In nbval's format. It runs cells without counting them, in a session of no notebook and with nobody to ask;
-# how long a cell took is never the same.
+# how long a cell took is never the same. A chat's transcript grows by updates, which it does not look at.
 SANITIZE = r"""
 [number and seconds of a cell]
 regex: In ?\[[ \d]+\](, \d+\.\d s)?
@@ -27,6 +27,10 @@ replace: allowed in SESSION
 [who is asked]
 regex: is refused(:|&#58;) nobody is there to be asked|asks you, each time
 replace: ASKS
+
+[transcript of a chat]
+regex: <div class="cnb-saved">[\s\S]*</div>
+replace: TRANSCRIPT
 """
 
 _open = pytest.StashKey[ExitStack]()
