@@ -24,12 +24,13 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import nbformat
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-# The one that `jupyter claude demo` opens, and that the screenshot shows.
+# The one that `jupyter claude demo` opens, and that the first pictures show.
 FIRST = NOTEBOOKS[0]
+CHAT = ROOT / "notebooks" / "04-chat.ipynb"
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -43,6 +44,11 @@ CHROMIUM_FLAGS = [
 PATIENCE = 120_000  # milliseconds
 # How soon a question is seen.
 LOOK_EVERY = 200  # milliseconds
+# For what is scrolled, and for colours that change slowly.
+SETTLE = 1_500  # milliseconds
+# A chat is as tall as the window lets it: so that what is seen of it begins with a prompt.
+CHAT_WINDOW = {"width": 900, "height": 1000}
+QUESTION_WINDOW = {"width": 900, "height": 944}
 # JupyterLab draws only the cells that can be seen, and a question has to be.
 ALL_CELLS = {"width": 1100, "height": 9000}
 
@@ -137,11 +143,22 @@ def check(notebook: dict[str, Any]) -> None:
     surprised = [cell for cell in code if "raises-exception" not in cell["metadata"].get("tags", [])]
     if any(output["output_type"] == "error" for cell in surprised for output in cell["outputs"]):
         raise SystemExit("a cell failed")
+    check_chats(code)
+
+
+def check_chats(cells: list[dict[str, Any]]) -> None:
+    """Every chat is saved as its transcript: nothing else of it can be read without a kernel."""
+    outputs = [output.get("data", {}) for cell in cells for output in cell["outputs"]]
+    panels = [data for data in outputs if "application/vnd.jupyter.widget-view+json" in data]
+    saved = ["".join(data.get("text/html", "")) for data in outputs]
+    transcripts = [html for html in saved if "cnb-saved" in html]
+    if len(panels) != len(transcripts) or not all("<b>You:</b>" in html for html in transcripts):
+        raise SystemExit(f"{len(panels)} widgets, {len(transcripts)} transcripts, or an empty one")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=Path, help="a folder for quickstart.png and question.png")
+    parser.add_argument("--images", type=Path, help="a folder for the README's pictures")
     parser.add_argument("notebooks", nargs="*", type=Path, default=NOTEBOOKS, help="all, if none is given")
     arguments = parser.parse_args()
     images, chosen = arguments.images, [notebook.resolve() for notebook in arguments.notebooks]
@@ -151,11 +168,14 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_FLAGS)
         for notebook in chosen:
             # A server each: a notebook tells of the sessions and the tabs that others have left.
-            with demo() as address, browser.new_page(viewport=ALL_CELLS) as page:
+            scale = 2 if notebook == CHAT else 1
+            with demo() as address, browser.new_page(viewport=ALL_CELLS, device_scale_factor=scale) as page:
                 of_first = images if notebook == FIRST else None
                 record(page, address, notebook, of_first)
                 if of_first is not None:
                     take_screenshot(page, of_first / "quickstart.png")
+                if images is not None and notebook == CHAT:
+                    take_chat(page, images)
         browser.close()
 
 
@@ -179,6 +199,48 @@ def take_screenshot(page: Page, file: Path) -> None:
         page.wait_for_timeout(500)
     page.mouse.move(5, 5)
     page.screenshot(path=file)
+
+
+def take_chat(page: Page, images: Path) -> None:
+    """The first chat as a person goes on with it: in the light theme, and with a question in the dark one."""
+    page.set_viewport_size(CHAT_WINDOW)
+    if page.locator(".jp-SideBar.lm-TabBar.jp-mod-left .lm-mod-current").count():
+        page.keyboard.press("Control+b")
+    cell = page.locator(".jp-CodeCell", has=page.locator(".cnb-chat")).first
+    say(cell, "how do the seasons compare?")
+    say(cell, "write a function that smooths a series")
+    picture(page, cell, images / "chat.png")
+    page.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Settings$")).click()
+    page.locator(".lm-Menu-itemLabel", has_text=re.compile("^Theme$")).hover()
+    page.locator(".lm-Menu-itemLabel", has_text=re.compile("^JupyterLab Dark$")).click()
+    expect(page.locator("body[data-jp-theme-light=false]")).to_be_attached(timeout=PATIENCE)
+    expect(page.locator("#jupyterlab-splash")).to_have_count(0)
+    page.set_viewport_size(QUESTION_WINDOW)
+    question = cell.locator(".cnb-card[data-phase=asking][data-ready]")
+    say(cell, "delete the winter months from data/temperatures.csv", until=question)
+    picture(page, cell, images / "chat-dark.png")
+    cell.get_by_role("button", name="Deny").click()
+
+
+def say(cell: Locator, prompt: str, until: Locator | None = None) -> None:
+    """Type a prompt into a chat and wait for the end of the turn, or for something before it."""
+    ends = cell.locator(".cnb-entry-end")
+    before = ends.count()
+    box = cell.get_by_role("textbox", name="Message to Claude")
+    box.fill(prompt)
+    box.press("Enter")
+    if until is None:
+        expect(ends).to_have_count(before + 1, timeout=PATIENCE)
+    else:
+        expect(until).to_be_visible(timeout=PATIENCE)
+
+
+def picture(page: Page, cell: Locator, file: Path) -> None:
+    """The cell as it looks once nothing moves."""
+    cell.evaluate("cell => cell.scrollIntoView({block: 'start'})")
+    page.mouse.move(5, 5)
+    page.wait_for_timeout(SETTLE)
+    cell.screenshot(path=file)
 
 
 if __name__ == "__main__":
