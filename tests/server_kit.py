@@ -12,7 +12,7 @@ import urllib.request
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class Server:
     url: str
     token: str
     process: subprocess.Popen[bytes]
+    # The ids of sessions that were told of before this test.
+    earlier: set[str] = field(default_factory=set)
 
     def get(self, path: str, *, token: str | None = None) -> Any:
         """What the server answers; raises `HTTPError`."""
@@ -89,11 +91,12 @@ class Server:
             client.stop_channels()
 
     def events(self) -> list[dict[str, Any]]:
-        """What was told of sessions so far."""
+        """What was told of this test's sessions so far."""
         file = self.place / "events.jsonl"
         lines = file.read_text().splitlines() if file.exists() else []
         events = [json.loads(line) for line in lines]
-        return [event for event in events if event["__schema__"].startswith("urn:claude-nb:")]
+        ours = [event for event in events if event["__schema__"].startswith("urn:claude-nb:")]
+        return [event for event in ours if event["id"] not in self.earlier]
 
     def actions(self) -> list[str]:
         return [event["action"] for event in self.events()]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kernel_kit import Cell, Kernel, answering, running_kernel
+from kernel_kit import Cell, Kernel, answering
 
 from claude_nb.offline import OfflineAPI
 
@@ -14,15 +14,14 @@ pytestmark = pytest.mark.kernel
 
 
 @pytest.fixture
-def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kernel]:
-    """A person is there, who answers by `input()`; only the built-in script answers them."""
-    config = tmp_path / "claude"
+def api(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OfflineAPI]:
+    """Only the built-in script answers."""
+    config = folder.parent / "claude"
     config.mkdir(mode=0o700)
     with OfflineAPI() as api:
         for name, value in api.environment(config).items():
             monkeypatch.setenv(name, value)
-        with running_kernel(tmp_path) as kernel:
-            yield kernel
+        yield api
 
 
 def ask(kernel: Kernel, prompt: str, *answers: str) -> Cell:
@@ -42,12 +41,12 @@ def test_claude_looks_at_the_notebook_and_asks_nobody(kernel: Kernel) -> None:
     assert "tortoise" in mentioned
 
 
-def test_claude_acts_once_it_is_allowed(kernel: Kernel, tmp_path: Path) -> None:
+def test_claude_acts_once_it_is_allowed(kernel: Kernel, folder: Path) -> None:
     assert ask(kernel, "run 6 * 7", "y").value == "42"
     assert "not now, please" in ask(kernel, "run touched = True", "n: not now, please").markdown
     assert kernel.eval("'touched' in globals()") == "False"
     ask(kernel, "create a file", "y")
-    assert (tmp_path / "hello.txt").exists()
+    assert (folder / "hello.txt").exists()
     plotted = ask(kernel, "plot something", "y")
     assert sum("image/png" in data for data in plotted.displays) == 1
     assert "[image]" in plotted.markdown

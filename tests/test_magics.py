@@ -10,13 +10,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-from kernel_kit import Cell, Kernel, running_kernel
+from kernel_kit import MANAGER, PATIENCE, Cell, Kernel, environment, running_kernel
+from shared_kernels import SharedKernels
 
 from claude_nb.offline import OfflineAPI
 
 pytestmark = pytest.mark.kernel
 
-PID = "__import__('claude_nb').manager().session().pid"
+PID = f"{MANAGER}.session().pid"
 
 
 @pytest.fixture(scope="module")
@@ -24,28 +25,8 @@ def shared_kernel(
     offline: OfflineAPI, tmp_path_factory: pytest.TempPathFactory, private_home: Path
 ) -> Iterator[Kernel]:
     """One kernel for the tests that leave nothing behind in it."""
-    folder = tmp_path_factory.mktemp("notebook")
-    saved = dict(os.environ)
-    os.environ.update(offline.environment(tmp_path_factory.mktemp("claude")))
-    try:
-        with running_kernel(folder) as kernel:
-            yield kernel
-    finally:
-        os.environ.clear()
-        os.environ.update(saved)
-
-
-@pytest.fixture
-def kernel(api: OfflineAPI, tmp_path: Path) -> Iterator[Kernel]:
-    """A kernel of its own for a test that interrupts, breaks or ends it."""
-    with running_kernel(tmp_path) as kernel:
-        yield kernel
-
-
-@pytest.fixture
-def headless(api: OfflineAPI, tmp_path: Path) -> Iterator[Kernel]:
-    """A kernel whose cells nobody watches, as under nbval, nbconvert and papermill."""
-    with running_kernel(tmp_path, someone_there=False) as kernel:
+    variables = offline.environment(tmp_path_factory.mktemp("claude"))
+    with environment(variables), running_kernel(tmp_path_factory.mktemp("notebook")) as kernel:
         yield kernel
 
 
@@ -114,7 +95,7 @@ def test_another_session_is_another_process(shared_kernel: Kernel) -> None:
     shared_kernel.run("%claude ECHO x")
     cell = shared_kernel.run('%claude -s "my review" ECHO elsewhere')
     assert "ECHO elsewhere" in cell.markdown
-    pids = shared_kernel.eval("[s.pid for s in __import__('claude_nb').manager().sessions.values()]")
+    pids = shared_kernel.eval(f"[s.pid for s in {MANAGER}.sessions.values()]")
     assert len(set(json.loads(pids))) == 2
 
 
@@ -229,11 +210,11 @@ def test_where_nobody_is_there_the_first_display_is_the_whole_reply(headless: Ke
 
 
 def test_what_is_saved_with_a_reader_equals_what_nobody_saw_made(
-    api: OfflineAPI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    api: OfflineAPI, kernels: SharedKernels, own_data: Path, folder: Path
 ) -> None:
     displays = []
     for someone_there in (True, False):
-        with running_kernel(tmp_path, someone_there=someone_there) as kernel:
+        with kernels.lend(folder, someone_there=someone_there) as kernel:
             displays.append(kernel.run("%claude run a long command").displays)
     assert displays[0] == displays[1]
 
@@ -253,7 +234,7 @@ def test_loading_starts_no_process_and_imports_nothing_slow(api: OfflineAPI, tmp
 
 def test_the_sdk_is_imported_while_the_kernel_is_idle(api: OfflineAPI, tmp_path: Path) -> None:
     with running_kernel(tmp_path) as kernel:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while kernel.eval("'claude_agent_sdk' in __import__('sys').modules") != "True":
             assert time.monotonic() < deadline
             time.sleep(1.5)
@@ -326,7 +307,7 @@ def test_a_background_cell_waits_where_nobody_would_see_what_comes_later(headles
     assert headless.eval("later.done()") == "True"
 
 
-@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("keep", [pytest.param(True, marks=pytest.mark.nests), False])
 def test_the_users_asyncio_tasks_go_on_while_a_cell_waits_only_if_they_are_to(
     kernel: Kernel, keep: bool
 ) -> None:
@@ -347,6 +328,7 @@ def test_the_users_asyncio_tasks_go_on_while_a_cell_waits_only_if_they_are_to(
     assert kernel.eval("queued_0, queued_1, queued_2") == "(0, 1, 2)"
 
 
+@pytest.mark.nests
 def test_an_interrupt_ends_the_turn_also_while_the_loop_goes_on(kernel: Kernel) -> None:
     kernel.run("%config SessionManager.keep_loop_running = True")
     message = kernel.start_cell("%claude stream 400 lines")

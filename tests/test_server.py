@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import processes_kit
+import psutil
 import pytest
 from endings_kit import SCRIPT, TRIAL, allow_bash, live_folders, write_commands
-from kernel_kit import PATIENCE
+from kernel_kit import MANAGER, PATIENCE, environment
 from processes_kit import wait_until
 from server_kit import CONFIG, Server, running_server
 
@@ -30,7 +33,6 @@ pytestmark = pytest.mark.kernel
 ROOT = Path(__file__).resolve().parents[1]
 API = "claude-nb/api/sessions"
 CULLING = ["--MappingKernelManager.cull_idle_timeout=4", "--MappingKernelManager.cull_interval=1"]
-MANAGER = "__import__('claude_nb').manager()"
 
 
 @pytest.fixture(scope="module")
@@ -39,23 +41,41 @@ def scripted(private_home: Path) -> Iterator[OfflineAPI]:
         yield api
 
 
-@pytest.fixture
-def place(scripted: OfflineAPI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@contextmanager
+def prepared(scripted: OfflineAPI, place: Path) -> Iterator[Path]:
     """Where a server and its kernels keep things; Claude may run what `zoo/work.sh` says."""
     for name in ("claude", "zoo"):
-        (tmp_path / name).mkdir(mode=0o700)
-    allow_bash(tmp_path / "claude")
-    write_commands(tmp_path / "zoo")
-    for name, value in scripted.environment(tmp_path / "claude").items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv(TRIAL, uuid.uuid4().hex)
-    return tmp_path
+        (place / name).mkdir(mode=0o700)
+    allow_bash(place / "claude")
+    write_commands(place / "zoo")
+    with environment({**scripted.environment(place / "claude"), TRIAL: uuid.uuid4().hex}):
+        yield place
 
 
 @pytest.fixture
-def server(place: Path) -> Iterator[Server]:
-    with running_server(place) as server:
+def place(scripted: OfflineAPI, tmp_path: Path) -> Iterator[Path]:
+    """For a server of the test's own."""
+    with prepared(scripted, tmp_path) as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def shared_server(scripted: OfflineAPI, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with prepared(scripted, tmp_path_factory.mktemp("server")) as place, running_server(place) as server:
         yield server
+
+
+@pytest.fixture
+def server(shared_server: Server) -> Iterator[Server]:
+    """For a test that leaves the server running: without kernels and sessions, whatever has been before."""
+    yield shared_server
+    for kernel_id in shared_server.kernel_ids():
+        shared_server.call("DELETE", f"api/kernels/{kernel_id}")
+    process = psutil.Process(shared_server.process.pid)
+    wait_until(lambda: process.children(recursive=True) == [], PATIENCE)
+    shared_server.earlier.update(record.id for record in registry_of(shared_server).records())
+    shutil.rmtree(shared_server.place / "data" / "claude_nb" / "sessions", ignore_errors=True)
+    wait_until(lambda: shared_server.sessions() == [], PATIENCE)
 
 
 def registry_of(server: Server) -> Registry:
@@ -141,14 +161,15 @@ def test_the_life_of_a_session_is_told_in_events(server: Server) -> None:
     assert "heron" not in json.dumps(events)
 
 
-def test_a_server_that_stops_ends_its_sessions_and_tells_so(server: Server) -> None:
-    with server.kernel() as kernel:
-        kernel.run("%claude the code word is heron")
-        server.wait_for_actions("start")
-    server.stop()
-    assert server.actions() == ["start", "shutdown"]
-    assert only_record(server).process is None
-    assert live_folders(server.place / "runtime") == []
+def test_a_server_that_stops_ends_its_sessions_and_tells_so(place: Path) -> None:
+    with running_server(place) as server:
+        with server.kernel() as kernel:
+            kernel.run("%claude the code word is heron")
+            server.wait_for_actions("start")
+        server.stop()
+        assert server.actions() == ["start", "shutdown"]
+        assert only_record(server).process is None
+        assert live_folders(server.place / "runtime") == []
 
 
 # -- what a killed kernel leaves ---------------------------------------------------------------------
@@ -241,12 +262,12 @@ def test_records_that_cannot_be_read_do_not_harm_the_server(place: Path) -> None
         assert server.log().count("cannot look after the sessions") == 1, "said once"
 
 
-def test_records_that_are_garbage_are_left_out(place: Path, server: Server) -> None:
-    folder = place / "data" / "claude_nb" / "sessions"
-    folder.mkdir(parents=True)
+def test_records_that_are_garbage_are_left_out(server: Server) -> None:
+    folder = server.place / "data" / "claude_nb" / "sessions"
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{uuid.uuid4().hex}.json").write_text("{")
     (folder / f"{uuid.uuid4().hex}.json").write_text('{"id": 3}')
-    registry_of(server).create("review", place)
+    registry_of(server).create("review", server.place)
     wait_until(lambda: [row["name"] for row in server.sessions()] == ["review"], PATIENCE)
 
 
