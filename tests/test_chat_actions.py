@@ -269,6 +269,7 @@ def test_the_code_alone_is_stopped_and_claude_goes_on(page: Page) -> None:
     page.say("send", text="run: import time; print('begun'); time.sleep(600)")
     allow(page)
     page.until(lambda: any(entry["more"].get("stop") for entry in page.kinds("tool")))
+    assert page.state["status"]["words"] == "Running kernel \u00b7 run_cell"
     (card,) = page.kinds("tool")
     page.say("stop_code", entry="another")
     page.say("stop_code", entry=card["id"])

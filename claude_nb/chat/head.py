@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from claude_nb.render.tools import display_name
 from claude_nb.reply import Status
 from claude_nb.state import WORKING, State
 
@@ -64,7 +65,8 @@ def _status(turn: Turn | None) -> dict[str, Any]:
     if turn.done():
         return {}
     begun = turn.log.activity if turn.status is not Status.QUEUED else ""
-    words = turn.log.notice or turn.activity or begun
+    verb, space, tool = (turn.activity or begun).partition(" ")
+    words = turn.log.notice or f"{verb}{space}{display_name(tool)}"
     return {"words": words[:1].upper() + words[1:], "since": round(turn.created + _CLOCK, 1)}
 
 
