@@ -160,6 +160,20 @@ def test_the_first_display_says_nothing_that_differs_from_run_to_run(page: Page)
     assert again.outputs[1] == transcript
 
 
+def test_a_box_that_holds_a_chat_has_its_transcript_below_it(page: Page) -> None:
+    page.say("send", text="ECHO one")
+    page.until_over()
+    page.run("import claude_nb, ipywidgets; chat = claude_nb.ChatWidget()")
+    cell = page.kernel.run("chat.show_in(ipywidgets.VBox([chat]))")
+    assert cell.error is None, cell.shown_error
+    panel, saved = (content["data"] for content in cell.of("display_data"))
+    assert panel["text/plain"] == f"VBox(children=(ChatWidget({page.state['session']!r}),))"
+    assert "VBox" not in panel["text/html"]
+    assert "cnb-saved" in saved["text/html"]
+    (update,) = (content["data"] for content in cell.of("update_display_data"))
+    assert "ECHO one" in update["text/html"]
+
+
 def test_a_closed_chat_is_followed_by_nobody(page: Page) -> None:
     page.run("chat = __import__('claude_nb').ChatWidget()")
     page.run("chat.close(); import threading, time; time.sleep(3)")
