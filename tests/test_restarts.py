@@ -6,38 +6,20 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kernel_kit import PATIENCE, Cell, Kernel, running_kernel
+from kernel_kit import MANAGER, PATIENCE, Cell, Kernel, running_kernel
 
-from claude_nb.offline import OfflineAPI
 from claude_nb.registry import Record, Registry
 
-pytestmark = pytest.mark.kernel
-
-MANAGER = "__import__('claude_nb').manager()"
-
-
-@pytest.fixture(autouse=True)
-def own_data(api: OfflineAPI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Records, locks and logs of this test alone."""
-    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
-    return tmp_path / "data"
+pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("api", "own_data")]
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Where the notebooks are."""
-    (tmp_path / "notebooks").mkdir()
-    return tmp_path / "notebooks"
-
-
-@pytest.fixture
-def kernel(folder: Path) -> Iterator[Kernel]:
-    with running_kernel(folder) as kernel:
-        yield kernel
+def kernel(own_kernel: Kernel) -> Kernel:
+    """Here each test restarts or ends it."""
+    return own_kernel
 
 
 def restart(kernel: Kernel) -> None:

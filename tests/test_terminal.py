@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -11,12 +10,12 @@ from pathlib import Path
 
 import pexpect
 import pytest
+from kernel_kit import PATIENCE
 
 from claude_nb.offline import OfflineAPI
 
 pytestmark = pytest.mark.kernel
 
-PATIENCE = 60
 # Codes that colour and move; what is left is what a reader sees.
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|\x1b[=>]|\r")
 
@@ -51,11 +50,9 @@ def ipython(folder: Path) -> Iterator[Terminal]:
 
 
 @pytest.fixture(autouse=True)
-def own_data(api: OfflineAPI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Records of this test alone."""
-    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
+def plain_terminal(api: OfflineAPI, own_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
-    os.environ.pop("PYTHONSTARTUP", None)
+    monkeypatch.delenv("PYTHONSTARTUP", raising=False)
 
 
 def test_a_reply_streams_as_plain_text_and_tables_are_columns(tmp_path: Path) -> None:
