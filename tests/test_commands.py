@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kernel_kit import PATIENCE, Cell, Kernel, running_kernel
+from kernel_kit import MANAGER, PATIENCE, Cell, Kernel, environment, running_kernel
 
 from claude_nb.answers import Table
 from claude_nb.commands import COMMANDS, usages
 from claude_nb.offline import OfflineAPI
 from claude_nb.render.tables import as_markdown, as_text
 
-MANAGER = "__import__('claude_nb').manager()"
 AGENT = """\
 ---
 name: poet
@@ -72,15 +70,9 @@ def kernel(
     offline: OfflineAPI, place: Path, tmp_path_factory: pytest.TempPathFactory, private_home: Path
 ) -> Iterator[Kernel]:
     """One kernel for all of them; what a test makes has a name of its own."""
-    saved = dict(os.environ)
-    os.environ.update(offline.environment(place))
-    os.environ["JUPYTER_DATA_DIR"] = str(tmp_path_factory.mktemp("data"))
-    try:
-        with running_kernel(tmp_path_factory.mktemp("notebook")) as kernel:
-            yield kernel
-    finally:
-        os.environ.clear()
-        os.environ.update(saved)
+    variables = {**offline.environment(place), "JUPYTER_DATA_DIR": str(tmp_path_factory.mktemp("data"))}
+    with environment(variables), running_kernel(tmp_path_factory.mktemp("notebook")) as kernel:
+        yield kernel
 
 
 @pytest.fixture(autouse=True)
