@@ -16,6 +16,10 @@ const GIVE_UP_AFTER = 150;
 // So near to its end the list follows what comes.
 const NEAR = 60;
 const TICK = 1000;
+// Far from the end entries stand in groups of so many: by the thousand, each by itself, they cost too much.
+const GROUP = 50;
+// How high an entry is taken to be that was never drawn; chat.css says the same, and what is between two.
+const GUESSED = 66;
 const STATES = {
   waiting: "waiting for you", busy: "busy", idle: "ready", suspended: "asleep; a prompt wakes it", dead: "ended",
 };
@@ -159,6 +163,8 @@ class Chat {
     this.cleanUp = new AbortController();
     this.nodes = new Map();
     this.cards = new Map();
+    // The entries that have no node yet, all of them before those that have.
+    this.unmade = [];
     this.recall = { at: -1, draft: "" };
     // The kernel has not answered for long.
     this.lost = false;
@@ -175,6 +181,7 @@ class Chat {
   remove() {
     this.cleanUp.abort();
     clearInterval(this.timer);
+    clearTimeout(this.making);
     this.store.views.delete(this);
     for (const name of HEAD) this.model.off(`change:${name}`, this.onHead);
     for (const card of this.cards.values()) card.remove();
@@ -326,14 +333,34 @@ class Chat {
     for (const card of this.cards.values()) card.remove();
     this.cards.clear();
     this.nodes.clear();
-    this.before();
-    const nodes = this.store.order.map((id) => this.make(this.store.entries.get(id)));
-    this.lines.replaceChildren(this.earlier, this.empty, ...nodes);
+    this.prepended = false;
+    // The last ones are what is looked at; the others follow, unless somebody needs them before.
+    this.unmade = [...this.store.order];
+    const last = this.unmade.splice(Math.max(0, this.unmade.length - GROUP)).map((id) => this.make(this.store.entries.get(id)));
+    this.lines.replaceChildren(this.earlier, this.empty, ...last);
+    this.makeLater();
     this.follows = true;
     this.after();
   }
 
+  makeLater() {
+    clearTimeout(this.making);
+    if (this.unmade.length) this.making = setTimeout(() => { this.makeSome(); this.makeLater(); });
+  }
+
+  makeSome() {
+    const nodes = this.unmade.splice(Math.max(0, this.unmade.length - GROUP)).map((id) => this.make(this.store.entries.get(id)));
+    const fromEnd = this.list.scrollHeight - this.list.scrollTop;
+    this.empty.after(group(nodes));
+    if (!this.follows) this.list.scrollTop = this.list.scrollHeight - fromEnd;
+  }
+
+  makeAll() {
+    while (this.unmade.length) this.makeSome();
+  }
+
   before() {
+    this.makeAll();
     this.fromEnd = this.list.scrollHeight - this.list.scrollTop;
     this.prepended = false;
   }
@@ -341,9 +368,25 @@ class Chat {
   after() {
     this.earlier.hidden = !this.store.more;
     this.showEmpty();
+    this.groupFar();
     // What is put in front must not move what is read.
     if (this.prepended && !this.follows) this.list.scrollTop = this.list.scrollHeight - this.fromEnd;
     this.onSize();
+  }
+
+  // Entries that came in front, and those that are far from the end by now.
+  groupFar() {
+    const single = [...this.lines.children].filter((node) => node.classList.contains("cnb-entry"));
+    const apart = single.findIndex((node) => node.previousElementSibling.classList.contains("cnb-group"));
+    const front = single.splice(0, Math.max(0, apart));
+    if (single.length > 2 * GROUP) front.push(...single.splice(0, single.length - GROUP));
+    while (front.length) {
+      const first = front.findIndex((node, index) => index > 0 && node.previousElementSibling !== front[index - 1]);
+      const nodes = front.splice(0, Math.min(GROUP, first > 0 ? first : front.length));
+      const place = nodes[0].previousElementSibling;
+      const { top } = nodes[0].getBoundingClientRect();
+      place.after(group(nodes, nodes.at(-1).getBoundingClientRect().bottom - top));
+    }
   }
 
   showEmpty() {
@@ -505,6 +548,7 @@ class Chat {
 
   // The last one first, each once.
   prompts() {
+    this.makeAll();
     const asked = [...this.list.querySelectorAll(".cnb-entry-prompt .cnb-done")].map((node) => node.textContent);
     return [...new Set(asked.reverse())];
   }
@@ -645,6 +689,12 @@ class Menu {
     event.preventDefault();
     items[(items.indexOf(document.activeElement) + step + items.length) % items.length]?.focus();
   }
+}
+
+function group(nodes, height = nodes.length * GUESSED) {
+  const node = make("div", { class: "cnb-group" }, ...nodes);
+  node.style.containIntrinsicBlockSize = `auto ${Math.round(height)}px`;
+  return node;
 }
 
 // What a `Card` asks of its model, for one entry of the chat.
