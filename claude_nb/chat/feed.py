@@ -21,7 +21,7 @@ from claude_nb.chat.head import head
 from claude_nb.chat.log import ChatLog, Entry, Op
 from claude_nb.chat.past import PastTurn, past_turns
 from claude_nb.chat.turns import Shown, TurnView, entries_of
-from claude_nb.render.throttle import Throttle
+from claude_nb.render.throttle import KERNEL_BUDGET, Throttle
 
 if TYPE_CHECKING:
     from claude_nb.asking.desk import Pending
@@ -168,7 +168,7 @@ class Feed:
     def _run(self) -> None:
         self.session.followers.append(self._follow)
         self.session.observe(self._on_state, "state")
-        throttle = Throttle(time.monotonic())
+        throttle = Throttle(time.monotonic(), KERNEL_BUDGET)
         try:
             self._begin()
             while True:
@@ -178,7 +178,10 @@ class Feed:
                     return
                 length = self._step()
                 if length:
-                    time.sleep(max(_GAP, throttle.due(time.monotonic(), length)))
+                    now = time.monotonic()
+                    for _ in self._listeners[1:]:  # each chat is told in a message of its own
+                        throttle.sent(now)
+                    time.sleep(max(_GAP, throttle.due(now, length)))
         except Exception:
             log.exception("the chat of %r is no longer up to date", self.session.name)
         finally:

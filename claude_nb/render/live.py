@@ -21,7 +21,7 @@ from claude_nb.render.cards import tool_line
 from claude_nb.render.harmless import visible
 from claude_nb.render.page import Page, status_words
 from claude_nb.render.pictures import show_pictures
-from claude_nb.render.throttle import Budget, Throttle
+from claude_nb.render.throttle import KERNEL_BUDGET, Throttle
 from claude_nb.reply import TextBlock, ToolUseBlock
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 # The seconds in the status line go on when nothing else does.
 _HEARTBEAT = 1.0
-# All cells of a kernel share what a Jupyter server lets pass.
-_KERNEL_BUDGET = Budget()
 
 
 class Output(Protocol):
@@ -76,7 +74,7 @@ class Cell:
         self._display_id = uuid.uuid4().hex
         self._shown = False
         self._page: Page | None = None
-        self._throttle = Throttle(time.monotonic(), _KERNEL_BUDGET)
+        self._throttle = Throttle(time.monotonic(), KERNEL_BUDGET)
         self._lock = threading.Lock()
         self._finished = False
 

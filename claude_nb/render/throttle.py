@@ -36,6 +36,10 @@ class Budget:
         self._sent.append(now)
 
 
+# All cells and chats of a kernel share what a Jupyter server lets pass.
+KERNEL_BUDGET = Budget()
+
+
 class Throttle:
     """One display's pace. The last update is always shown: whoever ends a display does not ask."""
 
