@@ -24,9 +24,9 @@ _UNSTYLED = "color:inherit;font-weight:inherit;font-style:inherit"
 _THEMED_PAGES = "[data-jp-theme-light], [data-vscode-theme-kind], [data-theme]"
 _LANGUAGES = """
     python py python3 pycon bash sh shell zsh console shell-session powershell batch
-    javascript js typescript ts json html xml css scss sql r julia rust rs go c cpp c++
+    javascript js jsx typescript ts tsx json html xml css scss sql r julia rust rs go c cpp c++
     java kotlin scala swift ruby rb php perl lua haskell elixir matlab fortran cuda
-    yaml toml ini diff docker dockerfile make makefile cmake latex tex markdown md
+    yaml yml toml ini diff docker dockerfile make makefile cmake latex tex markdown md
 """
 
 
