@@ -47,15 +47,14 @@ def harmless(markdown: str, *, partial: bool = False) -> str:
 
 def _written(text: str, definitions: dict[str, Any], *, partial: bool) -> tuple[str, list[Token]]:
     try:
-        tokens = _parsed(text, definitions, partial=partial)
+        tokens = parse_prefix(text, definitions) if partial else parse(text, definitions)
         return "\n\n".join(write_blocks(tokens)), tokens
     except (RecursionError, ValueError, LookupError):  # a bug, ours or the parser's: still show what was said
         return fence(text), []
 
 
-def _parsed(text: str, definitions: dict[str, Any], *, partial: bool) -> list[Token]:
-    if not partial:
-        return parse(text, definitions)
+def parse_prefix(text: str, definitions: dict[str, Any]) -> list[Token]:
+    """The tokens of a text that goes on: what it leaves open is closed."""
     text = _HALF_A_FENCE.sub("", text)
     tokens = parse(text, definitions, partial=True)
     closing = _left_open(tokens)

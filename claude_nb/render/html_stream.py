@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from markdown_it.token import Token
 
 from claude_nb.render.escape import escape_html, visible
-from claude_nb.render.harmless import _parsed
+from claude_nb.render.harmless import parse_prefix
 from claude_nb.render.html_blocks import blocks_html, top_level
 from claude_nb.render.html_clean import clean
 from claude_nb.render.html_code import code_html
@@ -151,7 +151,7 @@ def changed(before: str, after: str) -> tuple[int, str]:
 
 def _tokens(text: str, definitions: dict[str, Any], *, partial: bool) -> list[Token]:
     try:
-        return _parsed(text, definitions, partial=True) if partial else parse(text, definitions)
+        return parse_prefix(text, definitions) if partial else parse(text, definitions)
     except (RecursionError, ValueError, LookupError):  # a bug, ours or the parser's: still show what was said
         return [Token("code_block", "code", 0, content=text)]
 
