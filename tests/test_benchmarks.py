@@ -36,7 +36,7 @@ WITH_THE_FIRST_PROMPT = (
 
 
 # One run of these takes most of a minute: `make bench` has them, and other tests do the same once.
-LONG = {"streaming", "endings", "large_line", "suspended"}
+LONG = {"streaming", "endings", "large_line", "suspended", "chat_streaming", "chat_open"}
 
 
 @pytest.mark.kernel
@@ -99,6 +99,7 @@ def test_a_figure_meets_its_goal_or_misses_it() -> None:
     assert figures.times("a", [0.1, 0.2, 0.9], [0.22], 1.15).verdict == "met"
     assert figures.times("a", [0.1, 0.2, 0.9], [0.24], 1.15).verdict == "**missed**"
     assert figures.above("a", [0.010], [0.024], 15).verdict == "met"
+    assert [figures.at_least("a", value, 50).verdict for value in (49, 50)] == ["**missed**", "met"]
     assert figures.at_most("a", 1, 0).cells() == ("a", "", "1", "", "none", "**missed**")
     assert figures.Figure("a", 3, "ms", 2).cells() == ("a", "2 ms", "3 ms", "1.50", "", "")
 
