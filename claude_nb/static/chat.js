@@ -586,7 +586,8 @@ class Chat {
       return item;
     });
     const here = this.model.get("session");
-    return [...others, make("div", { class: "cnb-rule-line", role: "separator" }),
+    return [make("div", { class: "cnb-items", role: "group", "aria-label": "Sessions" }, ...others),
+      make("div", { class: "cnb-rule-line", role: "separator" }),
       this.item(["New session\u2026"], () => this.sessionMenu.ask("Name of the new session", "", (name) => this.store.say("new", { name })), true),
       this.item(["Rename\u2026"], () => this.sessionMenu.ask("New name", here, (name) => this.store.say("rename", { name })), true),
       this.item(["Fork: go on in a copy"], () => this.store.say("fork")),
@@ -643,6 +644,9 @@ class Menu {
     this.box.hidden = false;
     this.opener.setAttribute("aria-expanded", "true");
     this.refresh();
+    // What stands below the chat would cover it, or cut it off.
+    const room = this.chat.root.getBoundingClientRect().bottom - this.opener.getBoundingClientRect().bottom;
+    this.box.style.maxHeight = `${room - 8}px`;
     this.box.querySelector("button")?.focus();
   }
 
