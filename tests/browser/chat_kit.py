@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from lab_kit import PATIENCE, Frontend, Notebook
 from playwright.sync_api import Locator, expect
 
 MILLISECONDS = PATIENCE * 1000
+CLOSE = """\
+{name}.close()
+for session in list(claude_nb.manager().sessions.values()):
+    session.stop().result(60)"""
+
+_numbers = itertools.count(1)
 
 
 class Chat:
-    """The chat below the first cell of a notebook."""
+    """A chat below a cell: the first one of a new notebook, or a new one of `notebook`."""
 
     def __init__(
         self, frontend: Frontend, source: str = "%claude /widget", notebook: Notebook | None = None
@@ -21,6 +30,16 @@ class Chat:
         self.notebook.run(self.index)
         self.node: Locator = self.notebook.output(self.index).locator(".cnb-chat")
         expect(self.node).to_be_visible()
+
+    def screenshot(self, name: str) -> None:
+        """A picture of the page with the chat in its middle."""
+        self.node.evaluate("node => node.scrollIntoView({block: 'center'})")
+        self.notebook.screenshot(f"chat-{name}")
+
+    @property
+    def session(self) -> str:
+        """The name that stands above it."""
+        return self.node.locator(".cnb-name").inner_text()
 
     @property
     def input(self) -> Locator:
@@ -48,6 +67,10 @@ class Chat:
         """Until so many turns have ended."""
         expect(self.node.locator(".cnb-entry-end")).to_have_count(count, timeout=MILLISECONDS)
 
+    def reply_is(self, text: str) -> None:
+        """Wait until the last piece of the last reply holds this."""
+        expect(self.node.locator(".cnb-entry-text").last).to_contain_text(text, timeout=MILLISECONDS)
+
     def replies(self) -> list[str]:
         return self.node.locator(".cnb-entry-text").all_text_contents()
 
@@ -64,3 +87,17 @@ class Chat:
         """Choose from the menu of sessions."""
         self.node.locator(".cnb-session").click()
         self.node.locator(".cnb-item", has_text=item).click()
+
+
+@contextmanager
+def own_chat(notebook: Notebook) -> Iterator[Chat]:
+    """A chat with a session of its own in a notebook that others use, too; closed and stopped afterwards."""
+    name = f"chat{next(_numbers)}"
+    chat = Chat(
+        notebook.frontend, f"import claude_nb\n{name} = claude_nb.ChatWidget({name!r})\n{name}", notebook
+    )
+    expect(chat.node.locator(".cnb-name")).to_have_text(name)
+    yield chat
+    closing = notebook.run_new(CLOSE.format(name=name))
+    assert not notebook.outputs(closing), notebook.text(closing)
+    expect(chat.node).to_have_count(0)

@@ -334,6 +334,12 @@ class Notebook:
         self.frontend.menu("Kernel", "Restart Kernel…")
         self.frontend.answer("Restart")
 
+    def end_kernel(self) -> None:
+        """Shut this notebook's kernel down, as the list of running ones does."""
+        for session in self.frontend.server.api("GET", "sessions"):
+            if session["path"] == self.path.as_posix():
+                self.frontend.server.api("DELETE", f"sessions/{session['id']}")
+
     def wait_until_kernel_is(self, status: str) -> None:
         self._wait("status => kit.kernelStatus() === status", status)
 
@@ -354,8 +360,13 @@ class Notebook:
         return self.output(index).locator('[data-mime-type="application/vnd.jupyter.stderr"]')
 
     def text(self, index: int) -> str:
-        """The text below a cell, as it is seen."""
+        """The text below a cell, as it is seen now: Markdown is drawn some time after it came."""
         return self.output(index).inner_text()
+
+    def printed(self, index: int) -> str:
+        """What a cell that has been run has printed, drawn or not."""
+        streams = [output for output in self.outputs(index) if output["output_type"] == "stream"]
+        return "".join(source(output["text"]) for output in streams).strip()
 
     def see(self, index: int, text: str | re.Pattern[str], timeout: float = PATIENCE) -> None:
         """Wait until a text stands below a cell."""

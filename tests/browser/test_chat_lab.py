@@ -3,43 +3,65 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
-from asking_kit import NOTE_CLICKS, SOON, card
-from chat_kit import Chat
-from lab_kit import ARTIFACTS, Frontend
+from asking_kit import card, press
+from axe_kit import grave
+from chat_kit import Chat, own_chat
+from lab_kit import ARTIFACTS, Frontend, Notebook
 from nbconvert import HTMLExporter
 from playwright.sync_api import Browser, expect
 
 pytestmark = pytest.mark.browser
 
-# Seconds that it takes to notice in the page what has happened there.
-SEEN_BY_PLAYWRIGHT = 0.3
-BUSY = "import time\nfor _ in range(100):\n    time.sleep(0.1)\nprint('over')"
+CELLS = "() => kit.panel().content.widgets.length"
+# A cell of the user's that runs until a file is there.
+BUSY = """\
+import pathlib, time
+for _ in range(3000):
+    if pathlib.Path('enough').exists():
+        print('over')
+        break
+    time.sleep(0.05)"""
 
 
-def test_a_prompt_is_answered_in_the_chat(lab: Frontend) -> None:
-    chat = Chat(lab)
+@pytest.fixture(scope="module")
+def told(shared_lab: Frontend) -> Notebook:
+    """A notebook for all chats that do not need their kernel to themselves."""
+    return shared_lab.open()
+
+
+@pytest.fixture
+def chat(told: Notebook) -> Iterator[Chat]:
+    """A chat with a session of its own."""
+    with own_chat(told) as chat:
+        yield chat
+
+
+def test_a_prompt_is_answered_in_the_chat(chat: Chat) -> None:
     chat.say("hello")
     chat.wait_until_over()
     expect(chat.prompts).to_have_text(["hello"])
-    assert chat.replies()[-1]
-    assert lab.witness.errors == []
+    chat.reply_is("Hello!")
+    chat.screenshot("first-turn")
+    assert chat.notebook.frontend.witness.errors == []
 
 
-def test_a_reply_streams_and_stop_ends_it(lab: Frontend) -> None:
-    chat = Chat(lab)
+def test_a_reply_streams_and_stop_ends_it(chat: Chat) -> None:
     chat.say("stream 400 lines")
     chat.see("line 3")
     expect(chat.node).to_have_attribute("data-state", "busy")
+    chat.screenshot("streaming")
     chat.button("Stop").click()
     chat.see("Interrupted")
     chat.wait_until_over()
+    chat.wait_until("idle")
     assert "line 399" not in chat.text()
+    chat.screenshot("stopped")
 
 
-def test_escape_stops_and_the_arrows_recall_what_was_asked(lab: Frontend) -> None:
-    chat = Chat(lab)
+def test_escape_stops_and_the_arrows_recall_what_was_asked(chat: Chat) -> None:
     chat.say("stream 400 lines")
     chat.see("line 3")
     chat.input.press("Escape")
@@ -56,20 +78,18 @@ def test_escape_stops_and_the_arrows_recall_what_was_asked(lab: Frontend) -> Non
     expect(chat.input).to_have_value("not yet sent")
 
 
-def test_typing_is_never_a_shortcut_of_the_notebook(lab: Frontend) -> None:
-    chat = Chat(lab)
-    cells = lab.page.evaluate("() => kit.panel().content.widgets.length")
+def test_typing_is_never_a_shortcut_of_the_notebook(chat: Chat) -> None:
+    cells = chat.notebook.page.evaluate(CELLS)
     chat.input.press_sequentially("abdd x")
     chat.input.press("Shift+Enter")
     chat.input.press_sequentially("zz")
     expect(chat.input).to_have_value("abdd x\nzz")
     chat.button("Send").focus()
-    lab.page.keyboard.type("bdda")
-    assert lab.page.evaluate("() => kit.panel().content.widgets.length") == cells
+    chat.notebook.page.keyboard.type("bdda")
+    assert chat.notebook.page.evaluate(CELLS) == cells
 
 
-def test_what_is_asked_meanwhile_waits_and_can_be_taken_back(lab: Frontend) -> None:
-    chat = Chat(lab)
+def test_what_is_asked_meanwhile_waits_and_can_be_taken_back(chat: Chat) -> None:
     chat.say("stream 400 lines")
     chat.see("line 1")
     chat.say("hello")
@@ -82,33 +102,35 @@ def test_what_is_asked_meanwhile_waits_and_can_be_taken_back(lab: Frontend) -> N
     expect(chat.prompts).to_have_text(["stream 400 lines", "help"])
 
 
-def test_send_stop_and_allow_work_while_a_cell_of_the_users_runs(lab: Frontend) -> None:
-    chat = Chat(lab)
+def test_send_stop_and_allow_work_while_a_cell_of_the_users_runs(chat: Chat) -> None:
     chat.say("hello")
     chat.wait_until_over()
     busy = chat.notebook.add(BUSY)
     chat.notebook.start(busy)
     chat.say("touch made_by_claude")
     chat.card()
-    lab.page.evaluate(NOTE_CLICKS)
+    chat.screenshot("permission")
     chat.button("Allow once").click()
     chat.see("Allowed once")
-    assert lab.page.evaluate("() => Date.now() / 1000 - window.clicked") < SOON + SEEN_BY_PLAYWRIGHT
     chat.wait_until_over(2)
     chat.say("stream 400 lines")
     chat.see("line 3")
+    chat.screenshot("busy-kernel")
     chat.button("Stop").click()
     chat.see("Interrupted")
+    chat.wait_until_over(3)
+    # What was clicked has come through while the cell ran, and is done.
     assert chat.notebook.running(busy)
-    assert (chat.notebook.file.parent / "made_by_claude").exists()
+    folder = chat.notebook.file.parent
+    assert (folder / "made_by_claude").exists()
+    (folder / "enough").touch()
     chat.notebook.finish(busy)
     chat.notebook.see(busy, "over")
     expect(chat.prompts).to_have_text(["hello", "touch made_by_claude", "stream 400 lines"])
 
 
-def test_a_question_of_a_cell_is_asked_in_the_chat_too_and_one_answer_counts(lab: Frontend) -> None:
-    chat = Chat(lab)
-    index = chat.notebook.add("%claude touch made_in_a_cell")
+def test_a_question_of_a_cell_is_asked_in_the_chat_too_and_one_answer_counts(chat: Chat) -> None:
+    index = chat.notebook.add(f"%claude -s {chat.session} touch made_in_a_cell")
     chat.notebook.start(index)
     card(chat.notebook, index)
     chat.card()
@@ -119,52 +141,54 @@ def test_a_question_of_a_cell_is_asked_in_the_chat_too_and_one_answer_counts(lab
     assert not (chat.notebook.file.parent / "made_in_a_cell").exists()
 
 
-def test_claudes_own_question_is_a_form_in_the_chat(lab: Frontend) -> None:
-    chat = Chat(lab)
+def test_claudes_own_question_is_a_form_in_the_chat(chat: Chat) -> None:
     chat.say("ask me something")
     chat.card().get_by_label("Blue").check()
     chat.button("Submit").click()
     chat.wait_until_over()
-    assert "Blue" in chat.replies()[-1]
+    chat.reply_is("Blue")
 
 
-def test_code_that_claude_runs_for_the_chat_runs_in_the_namespace(lab: Frontend) -> None:
-    chat = Chat(lab)
+def test_code_that_claude_runs_for_the_chat_runs_in_the_namespace(chat: Chat) -> None:
     chat.say("run: answer = 6 * 7; answer")
     chat.card()
     chat.button("Allow once").click()
     chat.wait_until_over()
-    assert "42" in chat.replies()[-1]
-    assert chat.notebook.text(chat.notebook.run_new("print(answer)")).strip() == "42"
+    chat.reply_is("42")
+    chat.notebook.see(chat.notebook.run_new("print(answer)"), "42")
 
 
-def test_two_chats_and_a_cell_show_the_same(lab: Frontend) -> None:
-    chat = Chat(lab)
-    other = Chat(lab, notebook=chat.notebook)
+def test_two_chats_and_a_cell_show_the_same(chat: Chat) -> None:
+    other = Chat(chat.notebook.frontend, f"claude_nb.ChatWidget({chat.session!r})", chat.notebook)
     chat.say("hello")
     other.wait_until_over()
-    chat.notebook.run_new("%claude help")
+    chat.notebook.run_new(f"%claude -s {chat.session} help")
     chat.wait_until_over(2)
     other.wait_until_over(2)
-    assert chat.replies() == other.replies()
     expect(other.prompts).to_have_text(["hello", "help"])
+    expect(other.node.locator(".cnb-entry-text")).to_have_text(chat.replies())
+    chat.screenshot("twice")
 
 
 def test_a_reload_in_the_middle_of_a_turn_brings_all_back_and_goes_on(lab: Frontend) -> None:
     chat = Chat(lab)
     chat.say("hello")
     chat.wait_until_over()
-    chat.say("count slowly to 20")
-    chat.see("3")
+    chat.say("touch made_after_all")
+    chat.card()
     chat.notebook.save()
     chat.notebook.reload()
-    expect(chat.prompts).to_have_text(["hello", "count slowly to 20"])
+    chat.card()
+    chat.wait_until("waiting")
+    expect(chat.prompts).to_have_text(["hello", "touch made_after_all"])
+    chat.screenshot("reloaded-in-mid-turn")
+    chat.button("Allow once").click()
     chat.wait_until_over(2)
-    assert "Done" in chat.replies()[-1]
+    assert (chat.notebook.file.parent / "made_after_all").exists()
 
 
-def test_sessions_are_made_and_switched_in_the_menu(lab: Frontend) -> None:
-    chat = Chat(lab)
+def test_sessions_are_made_and_switched_in_the_menu(chat: Chat) -> None:
+    own = chat.session
     chat.say("remember the word heron")
     chat.wait_until_over()
     chat.menu("New session")
@@ -175,8 +199,12 @@ def test_sessions_are_made_and_switched_in_the_menu(lab: Frontend) -> None:
     expect(chat.prompts).to_have_count(0)
     chat.say("hello")
     chat.wait_until_over()
-    chat.menu("notebook")
+    chat.menu(own)
     expect(chat.prompts).to_have_text(["remember the word heron"])
+    chat.node.locator(".cnb-session").click()
+    expect(chat.node.locator(".cnb-item", has_text="second")).to_be_visible()
+    chat.screenshot("sessions")
+    chat.input.press("Escape")
     chat.menu("Rename")
     name = chat.node.get_by_role("textbox", name="New name")
     name.fill("first")
@@ -185,17 +213,16 @@ def test_sessions_are_made_and_switched_in_the_menu(lab: Frontend) -> None:
     chat.menu("Fork")
     expect(chat.node.locator(".cnb-name")).not_to_have_text("first")
     chat.say("what did I ask you to remember?")
-    chat.wait_until_over()
-    assert "heron" in chat.replies()[-1]
+    chat.reply_is("You asked me to remember: heron")
 
 
-def test_code_of_a_reply_goes_into_a_new_cell(lab: Frontend) -> None:
-    chat = Chat(lab)
+def test_code_of_a_reply_goes_into_a_new_cell(chat: Chat) -> None:
     chat.say("show me code")
     chat.wait_until_over()
+    cells = chat.notebook.page.evaluate(CELLS)
     chat.button("To cell").last.click()
-    lab.page.wait_for_function("() => kit.panel().content.widgets.length === 3")
-    expect(chat.notebook.cell(2)).to_contain_text("y = '%d' % x")
+    chat.notebook.page.wait_for_function(f"cells => ({CELLS})() > cells", arg=cells)
+    expect(chat.notebook.cell(cells)).to_contain_text("y = '%d' % x")
 
 
 def test_a_notebook_reopened_without_its_kernel_shows_the_transcript(lab: Frontend) -> None:
@@ -208,7 +235,7 @@ def test_a_notebook_reopened_without_its_kernel_shows_the_transcript(lab: Fronte
     expect(saved.locator("details")).to_have_count(2)
     expect(saved).not_to_be_visible()
     chat.notebook.save()
-    lab.server.end_kernels()
+    chat.notebook.end_kernel()
     path = chat.notebook.path.with_name("copy.ipynb")
     content = chat.notebook.saved()
     content["cells"][0]["source"] = "# Another notebook than the one that was run here"
@@ -217,7 +244,8 @@ def test_a_notebook_reopened_without_its_kernel_shows_the_transcript(lab: Fronte
         reopened = lab.show(file)
         text = reopened.output(1)
         expect(text.locator(".cnb-transcript")).to_be_visible()
-        lab.page.wait_for_timeout(1_000)
+        # What shows widgets looks for theirs once there is a kernel.
+        reopened.wait_until_kernel_is("idle")
         shown = text.inner_text()
         assert "hello" in shown
         assert "Loading widget" not in shown
@@ -233,6 +261,7 @@ def test_a_chat_whose_kernel_was_restarted_in_mid_turn_says_so_and_goes_on(lab: 
     chat.notebook.restart()
     chat.see("run this cell again")
     expect(chat.button("Stop")).to_be_hidden()
+    chat.screenshot("restarted-in-mid-turn")
     chat.notebook.run(0)
     chat.notebook.run(1)
     expect(chat.prompts).to_have_text(["count slowly to 20"])
@@ -240,18 +269,56 @@ def test_a_chat_whose_kernel_was_restarted_in_mid_turn_says_so_and_goes_on(lab: 
     chat.wait_until_over()
 
 
-def test_the_transcript_is_in_the_exported_page(lab: Frontend, browser: Browser) -> None:
-    chat = Chat(lab)
+def test_the_transcript_is_in_the_exported_page(chat: Chat, browser: Browser) -> None:
     chat.say("hello")
     chat.wait_until_over()
-    expect(chat.notebook.output(1).locator(".cnb-saved details")).to_have_count(1)
+    saved = chat.notebook.output(chat.index).locator(".cnb-saved details")
+    expect(saved).to_have_count(1)
     chat.notebook.save()
     html, _ = HTMLExporter().from_filename(str(chat.notebook.file))
     page = browser.new_page()
+    page.route("https://**", lambda route: route.abort())
     page.set_content(html)
+    expect(page.locator(".cnb-transcript").last).to_contain_text("You: hello")
     shown = page.inner_text("body")
+    page.locator(".cnb-transcript").last.scroll_into_view_if_needed()
     page.screenshot(path=str(ARTIFACTS / "chat-nbconvert.png"))
     page.close()
-    assert "You: hello" in shown
     assert "Loading widget" not in shown
-    assert "ChatWidget" not in shown
+    assert "ChatWidget(" not in shown.replace("claude_nb.ChatWidget(", "")
+
+
+def test_what_is_pale_or_has_no_name_would_be_found(chat: Chat) -> None:
+    assert grave(chat.notebook.page, ".cnb-chat") == []
+    bad = "<p style='color: #bbb; background: #fff'>pale</p><button></button>"
+    chat.node.evaluate("(node, bad) => node.insertAdjacentHTML('beforeend', bad)", bad)
+    found = grave(chat.notebook.page, ".cnb-chat")
+    assert [fault.split(":")[0] for fault in found] == ["button-name", "color-contrast"]
+
+
+def test_all_of_it_can_be_read_and_reached_in_light_and_dark_and_when_narrow(chat: Chat) -> None:
+    chat.say("explain the fast Fourier transform")
+    chat.wait_until_over()
+    chat.say("list the files")
+    chat.wait_until_over(2)
+    question = chat.notebook.add(f"%claude -s {chat.session} touch made_for_the_eye")
+    chat.notebook.start(question)
+    card(chat.notebook, question)
+    chat.card()
+    for theme in ("Dark", "Light"):
+        chat.notebook.frontend.theme(theme)
+        assert grave(chat.notebook.page, ".cnb-chat, .cnb-card") == [], theme
+        for menu in ("session", "model"):
+            chat.node.locator(f".cnb-{menu}").click()
+            expect(chat.node.locator(".cnb-menu:visible")).to_be_visible()
+            assert grave(chat.notebook.page, ".cnb-chat > .cnb-bar") == [], (theme, menu)
+            chat.screenshot(f"{theme.lower()}-{menu}")
+            chat.notebook.page.keyboard.press("Escape")
+            expect(chat.node.locator(".cnb-menu:visible")).to_have_count(0)
+    press(chat.notebook, question, "Deny")
+    chat.notebook.finish(question)
+    chat.wait_until_over(3)
+    chat.notebook.run_new(f"{chat.session}.layout.width = '340px'")
+    expect(chat.node).to_have_css("width", "340px")
+    assert grave(chat.notebook.page, ".cnb-chat") == []
+    chat.screenshot("narrow")
