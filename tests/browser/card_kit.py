@@ -66,7 +66,7 @@ class Card:
 
     def ask(self, source: str) -> str:
         """What a new cell prints."""
-        return self.notebook.text(self.notebook.run_new(source)).strip()
+        return self.notebook.printed(self.notebook.run_new(source))
 
     def wait_until_phase(self, phase: str) -> None:
         expect(self.notebook.output(1).locator(f".cnb-card[data-phase={phase}]")).to_be_visible()

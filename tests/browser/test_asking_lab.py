@@ -51,7 +51,9 @@ def test_always_asks_no_second_time_and_is_listed(told: Notebook) -> None:
     index = ask(told, "%claude -s trusted run: one = 1")
     press(told, index, "Always")
     told.finish(index)
-    assert "Allowed" not in told.text(told.run_new("%claude -s trusted run: two = 2"))
+    index = told.run_new("%claude -s trusted run: two = 2")
+    told.see(index, "It gave:")
+    assert "Allowed" not in told.text(index)
     assert value(told, "one + two") == "3"
     told.run_new("%claude /switch trusted")
     listed = told.output(told.run_new("%claude /permissions"))
@@ -73,7 +75,7 @@ def test_stop_ends_the_code_and_nothing_else(told: Notebook) -> None:
     assert "\u25a0 You stopped the code." in lines[-1]
     assert "Interrupted" not in told.text(index)
     assert value(told, "stopped") == "1"
-    assert "ECHO on" in told.text(told.run_new("%claude ECHO on"))
+    told.see(told.run_new("%claude ECHO on"), "ECHO on")
 
 
 def test_interrupt_ends_the_code_and_the_turn(told: Notebook) -> None:
@@ -84,7 +86,7 @@ def test_interrupt_ends_the_code_and_the_turn(told: Notebook) -> None:
     told.finish(index)
     assert told.error(index).inner_text().strip().startswith("TurnInterrupted: ")
     expect(told.output(index).locator(".cnb-card")).to_have_count(0)
-    assert "ECHO on" in told.text(told.run_new("%claude ECHO on"))
+    told.see(told.run_new("%claude ECHO on"), "ECHO on")
 
 
 def test_a_double_click_and_late_clicks_are_one_answer(told: Notebook) -> None:
@@ -127,7 +129,7 @@ def test_a_background_question_is_answered_while_nothing_and_while_something_run
     told.see(idle, "It gave:")
     asking = told.run_new("%claude -b run: second = 2")
     card(told, asking)
-    assert "waiting for you" in told.text(told.run_new("%claude /sessions"))
+    told.see(told.run_new("%claude /sessions"), "waiting for you")
     busy = told.add("import time; ends = time.time() + 3; time.sleep(3)")
     told.start(busy)
     press(told, asking, "Allow once")
@@ -184,7 +186,7 @@ def test_a_background_question_survives_its_page(lab: Frontend) -> None:
     notebook.reload()
     expect(notebook.output(1)).to_have_text("")
     notebook.run(3)
-    assert notebook.text(3).strip() == "False"
+    assert notebook.printed(3) == "False"
     notebook.start(2)
     press(notebook, 2, "Allow once")
     notebook.finish(2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from lab_kit import Frontend
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 
@@ -20,12 +21,13 @@ def test_sessions_are_told_as_a_table_and_a_suspended_one_comes_back(lab: Fronte
     )
     notebook.run_all()
     table = notebook.output(5).locator("table")
+    expect(table.locator("tbody tr")).to_have_count(2)
+    expect(table).to_contain_text("suspended")
     assert table.locator("th").all_inner_texts()[1:4] == ["name", "state", "model"]
     names = table.locator("tbody tr td:nth-child(2)").all_inner_texts()
     assert sorted(names) == ["my review", "notebook"]
-    assert "suspended" in table.inner_text()
-    assert "The code word is heron." in notebook.text(6)
-    assert "guard" in notebook.text(7)
+    notebook.see(6, "The code word is heron.")
+    notebook.see(7, "guard")
     notebook.cell(7).scroll_into_view_if_needed()
     notebook.screenshot("sessions")
 
@@ -37,7 +39,7 @@ def test_after_a_restart_of_the_kernel_the_conversation_is_continued_and_said_to
     load = notebook.add("%load_ext claude_nb")
     notebook.run(load)
     notebook.run(2)
-    assert "Continuing the conversation 'notebook'" in notebook.text(2)
-    assert "%claude -n starts anew" in notebook.text(2)
-    assert "The code word is heron." in notebook.text(2)
+    notebook.see(2, "Continuing the conversation 'notebook'")
+    notebook.see(2, "%claude -n starts anew")
+    notebook.see(2, "The code word is heron.")
     notebook.screenshot("continued")
