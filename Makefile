@@ -64,7 +64,7 @@ torture: $(VENV)/test.stamp ## 50 trials of each way a kernel can die, 1,000 of 
 	CLAUDE_NB_CYCLES=100 $(BIN)/pytest tests/test_lifecycle.py -k many_suspensions $(PYTEST_ARGS)
 
 record: browser-is-there $(VENV)/test.stamp ## run the notebooks in a real JupyterLab and save them
-	$(BIN)/python tools/record_notebooks.py --images docs/images
+	$(BIN)/python -m tools.record_notebooks --images docs/images
 
 clean: ## take away what these targets made
 	rm -rf $(VENV) artifacts build dist .mypy_cache .pytest_cache .ruff_cache

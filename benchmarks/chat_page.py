@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 import urllib.request
 import uuid
@@ -19,26 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from playwright.sync_api import Browser, Locator, Page, WebSocket, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, WebSocket
 
-from benchmarks.server import jupyter_server
+from tools.chromium import chromium
+from tools.jupyter_server import QUIET, jupyter_server, private_folders, write_settings
 
 # A cold JupyterLab and a first turn on a loaded machine; the longest wait is for ten seconds of a reply.
 PATIENCE = 120.0
 VIEWPORT = {"width": 1100, "height": 900}
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-# No requests to anywhere, and no GPU, which a server has not got.
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-# JupyterLab asks a newcomer whether it may look for news.
-SETTINGS = {"fetchNews": "false", "checkForUpdates": False}
 GAUGE = Path(__file__).with_name("chat_page.js")
 COMMS = b'"comm_msg"', b'"comm_open"'
 
@@ -175,27 +162,12 @@ class Lab:
 @contextmanager
 def lab(folder: Path) -> Iterator[Lab]:
     """JupyterLab on `folder`, with settings of its own."""
-    settings = folder.parent / "jupyterlab"
-    os.environ["JUPYTERLAB_SETTINGS_DIR"] = str(settings / "settings")
-    os.environ["JUPYTERLAB_WORKSPACES_DIR"] = str(settings / "workspaces")
-    file = settings / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(SETTINGS))
-    token = uuid.uuid4().hex
-    with jupyter_server(folder, token) as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_browser(), args=FLAGS)
-        try:
-            yield Lab(folder, url, token, browser)
-        finally:
-            browser.close()
-
-
-def find_browser() -> str:
-    """The one that CHROMIUM names, or an installed one."""
-    for name in (os.environ.get("CHROMIUM"), *BROWSERS):
-        if name and (path := shutil.which(name)):
-            return path
-    raise RuntimeError("This needs a Chromium: install one, or name one in CHROMIUM.")
+    own = private_folders(folder.parent / "jupyterlab")
+    write_settings(Path(own["JUPYTERLAB_SETTINGS_DIR"]), QUIET)
+    own = {name: path for name, path in own.items() if name not in os.environ}  # else the sandbox's
+    log = folder.parent / "jupyterlab" / "server.log"
+    with jupyter_server("jupyterlab", folder, log, own) as server, chromium() as browser:
+        yield Lab(folder, server.url, server.token, browser)
 
 
 def write(file: Path, sources: Sequence[str]) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 import urllib.request
 import uuid
@@ -16,12 +13,12 @@ from typing import Any
 
 import websocket
 
+from tools.jupyter_server import jupyter_server
+
 Message = dict[str, Any]
 
 # A first turn starts Claude Code and imports the SDK; ten of them on a loaded machine take a while.
 PATIENCE = 120.0
-# A server that is told to end first ends its kernels.
-END_PATIENCE = 15.0
 
 
 class Channels:
@@ -82,8 +79,8 @@ def end_of(message: Message) -> Iterator[str]:
 @contextmanager
 def kernel_behind_server(folder: Path, on_message: Callable[[Message], None]) -> Iterator[Channels]:
     """A kernel that a Jupyter server has started, with a websocket to it; all of it ended afterwards."""
-    token = uuid.uuid4().hex
-    with jupyter_server(folder, token) as url:
+    with jupyter_server("jupyter_server", folder, folder / "server.log", {}) as server:
+        url, token = server.url, server.token
         request = urllib.request.Request(
             f"{url}api/kernels", b"{}", {"Authorization": f"token {token}"}, method="POST"
         )
@@ -95,40 +92,3 @@ def kernel_behind_server(folder: Path, on_message: Callable[[Message], None]) ->
             yield Channels(socket, on_message)
         finally:
             socket.close()
-
-
-@contextmanager
-def jupyter_server(folder: Path, token: str) -> Iterator[str]:
-    """A server on a free port of 127.0.0.1: its address."""
-    command = [sys.executable, "-m", "jupyter_server", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0"]
-    command += [f"--ServerApp.root_dir={folder}"]
-    command += ["--allow-root"] if os.geteuid() == 0 else []
-    with (folder / "server.log").open("w+b") as log:
-        process = subprocess.Popen(
-            command, env=os.environ | {"JUPYTER_TOKEN": token}, cwd=folder, stdout=log, stderr=log
-        )
-        try:
-            yield wait_for_address(process, folder / "server.log")
-        finally:
-            end(process)
-
-
-def wait_for_address(process: subprocess.Popen[bytes], log: Path) -> str:
-    """What the server writes into its runtime folder once it listens."""
-    file = Path(os.environ["JUPYTER_RUNTIME_DIR"]) / f"jpserver-{process.pid}.json"
-    deadline = time.monotonic() + PATIENCE
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            return str(json.loads(file.read_text())["url"])
-        except (OSError, ValueError):  # not there yet, or being written
-            time.sleep(0.05)
-    raise RuntimeError(f"the Jupyter server did not start:\n{log.read_text()[-3000:]}")
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(END_PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

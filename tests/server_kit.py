@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +16,8 @@ import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from kernel_kit import PATIENCE, Kernel
 from processes_kit import wait_until
+
+from tools.jupyter_server import jupyter_server, private_folders
 
 CONFIG = Path(__file__).resolve().parents[1] / "jupyter-config"
 # A server that was told to end first ends its kernels, and then what these have left.
@@ -129,48 +127,11 @@ class ServerKernel(Kernel):
 @contextmanager
 def running_server(place: Path, *options: str, config: Path = CONFIG) -> Iterator[Server]:
     """A server whose folders are in `place`; ended afterwards, with its kernels."""
-    folders = {name: place / name for name in ("config", "data", "runtime", "work")}
-    for folder in folders.values():
-        folder.mkdir(mode=0o700, exist_ok=True)
-    (folders["config"] / "jupyter_server_config.py").write_text(
+    own = private_folders(place) | {"JUPYTER_CONFIG_PATH": str(config)}
+    (place / "config" / "jupyter_server_config.py").write_text(
         SERVER_CONFIG.format(events=str(place / "events.jsonl"))
     )
-    token = uuid.uuid4().hex
-    environment = {
-        **os.environ,
-        "JUPYTER_CONFIG_DIR": str(folders["config"]),
-        "JUPYTER_CONFIG_PATH": str(config),
-        "JUPYTER_DATA_DIR": str(folders["data"]),
-        "JUPYTER_RUNTIME_DIR": str(folders["runtime"]),
-        "JUPYTER_TOKEN": token,
-    }
-    command = [sys.executable, "-m", "jupyter_server", "--no-browser", "--ServerApp.ip=127.0.0.1"]
-    command += ["--ServerApp.port=0", f"--ServerApp.root_dir={folders['work']}", *options]
-    command += ["--allow-root"] if os.geteuid() == 0 else []
-    with (place / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, cwd=folders["work"], stdout=log, stderr=log)
-    try:
-        yield Server(place, wait_for_address(process, place), token, process)
-    finally:
-        if process.poll() is None:
-            process.terminate()
-        try:
-            process.wait(END_PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise
-
-
-def wait_for_address(process: subprocess.Popen[bytes], place: Path) -> str:
-    """The address, which the server writes into its runtime folder once it listens."""
-    deadline = time.monotonic() + PATIENCE
-    file = place / "runtime" / f"jpserver-{process.pid}.json"
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            url: str = json.loads(file.read_text())["url"]
-            urllib.request.urlopen(f"{url}api", timeout=PATIENCE).close()
-            return url
-        except (OSError, ValueError):  # not there yet, or being written
-            time.sleep(0.05)
-    raise AssertionError(f"the Jupyter server did not start:\n{(place / 'server.log').read_text()[-3000:]}")
+    work = place / "work"
+    work.mkdir(exist_ok=True)
+    with jupyter_server("jupyter_server", work, place / "server.log", own, *options) as running:
+        yield Server(place, running.url, running.token, running.process)

@@ -12,14 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from benchmarks import figures, raw, results, streaming
+from benchmarks.__main__ import NAMES, described, measured
 from claude_nb.offline import OfflineAPI
 from claude_nb.session_manager import SessionManager
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
 
-from benchmarks import figures, raw, results, streaming  # noqa: E402
-from benchmarks.__main__ import NAMES, described, measured  # noqa: E402
 
 # What `%load_ext` must not import: it comes with the first prompt, or when the kernel is idle.
 WITH_THE_FIRST_PROMPT = (

@@ -1,6 +1,6 @@
 """Run the example notebooks in a real JupyterLab, save them there, and bring them back with pictures.
 
-    python tools/record_notebooks.py [--images docs/images] [NOTEBOOK ...]
+    python -m tools.record_notebooks [--images docs/images] [NOTEBOOK ...]
 
 What is committed is what a reader's own JupyterLab would save: the outputs come through the browser, streamed
 and updated in place. Only what differs from run to run is taken out again. Needs a Chromium.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -24,22 +23,15 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import nbformat
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect
+
+from tools.chromium import chromium
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # The one that `jupyter claude demo` opens, and that the first pictures show.
 FIRST = NOTEBOOKS[0]
 CHAT = ROOT / "notebooks" / "04-chat.ipynb"
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 # A cold JupyterLab in a cold browser, and then all the cells.
 PATIENCE = 120_000  # milliseconds
 # How soon a question is seen.
@@ -63,14 +55,6 @@ def demo() -> Iterator[str]:
             yield next(found[0] for line in process.stdout if (found := re.search(r"http://\S+", line)))
         finally:
             process.send_signal(signal.SIGINT)
-
-
-def chromium() -> str:
-    """The browser's program."""
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if path := shutil.which(name):
-            return path
-    raise SystemExit("No Chromium was found: apt-get install chromium, or brew install --cask chromium")
 
 
 def run_all_and_save(page: Page, question: Path | None) -> None:
@@ -164,8 +148,7 @@ def main() -> None:
     images, chosen = arguments.images, [notebook.resolve() for notebook in arguments.notebooks]
     if images is not None:
         images.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_FLAGS)
+    with chromium() as browser:
         for notebook in chosen:
             # A server each: a notebook tells of the sessions and the tabs that others have left.
             scale = 2 if notebook == CHAT else 1
@@ -176,7 +159,6 @@ def main() -> None:
                     take_screenshot(page, of_first / "quickstart.png")
                 if images is not None and notebook == CHAT:
                     take_chat(page, images)
-        browser.close()
 
 
 def record(page: Page, address: str, notebook: Path, images: Path | None) -> None:

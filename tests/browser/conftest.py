@@ -14,10 +14,11 @@ from contextlib import contextmanager
 
 import psutil
 import pytest
-from lab_kit import END_PATIENCE, VIEWPORT, Application, Frontend, Notebook, Server, chromium, jupyter_server
+from lab_kit import END_PATIENCE, VIEWPORT, Application, Frontend, Notebook, Server, frontend_server
 from playwright.sync_api import Browser, BrowserContext
 
 from claude_nb.offline import OfflineAPI
+from tools.chromium import chromium
 
 
 @pytest.hookimpl(wrapper=True)
@@ -53,7 +54,7 @@ def serving(
     place = factory.mktemp(application)
     config = place / "claude"
     config.mkdir(mode=0o700)
-    with jupyter_server(application, place, offline.environment(config)) as server:
+    with frontend_server(application, place, offline.environment(config)) as server:
         yield server
 
 

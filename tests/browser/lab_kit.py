@@ -8,11 +8,8 @@ model is asked only what the eye cannot see, through `kit.js`.
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import subprocess
-import sys
 import time
 import urllib.request
 import uuid
@@ -24,8 +21,9 @@ from typing import Any, Literal
 
 import nbformat
 import psutil
-import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Dialog, Locator, Page, expect, sync_playwright
+from playwright.sync_api import ConsoleMessage, Dialog, Locator, Page, expect
+
+from tools.jupyter_server import QUIET, jupyter_server, private_folders, write_settings
 
 Application = Literal["lab", "notebook"]
 
@@ -34,21 +32,8 @@ PATIENCE = 100.0
 # A server that was told to end first ends its kernels.
 END_PATIENCE = 15.0
 
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 VIEWPORT = {"width": 1100, "height": 900}
 
-# What JupyterLab would ask a newcomer in a dialog, and what would send requests to the network.
-SETTINGS = {
-    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
-}
 PROGRAMS = {"lab": ("jupyterlab", "LabApp"), "notebook": ("notebook", "JupyterNotebookApp")}
 
 # The suite's conftest takes CLAUDE_* out of os.environ, so look at what this process was started with.
@@ -92,97 +77,21 @@ class Server:
 
 
 @contextmanager
-def jupyter_server(application: Application, place: Path, environment: Mapping[str, str]) -> Iterator[Server]:
+def frontend_server(
+    application: Application, place: Path, environment: Mapping[str, str]
+) -> Iterator[Server]:
     """`jupyter lab` or `jupyter notebook` with every folder of its own in `place`; ended afterwards."""
-    folder = place / "notebooks"
-    own = private_folders(place)
-    for path in (folder, *own.values()):
-        Path(path).mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_settings(Path(own["JUPYTERLAB_SETTINGS_DIR"]))
-    token = uuid.uuid4().hex
-    everything = {**os.environ, **own, **environment, "JUPYTER_TOKEN": token}
-    with (place / "server.log").open("w+b") as log:
-        process = subprocess.Popen(
-            server_command(application, folder), env=everything, cwd=folder, stdout=log, stderr=log
-        )
-        try:
-            url = wait_for_address(process, Path(own["JUPYTER_RUNTIME_DIR"]), place / "server.log")
-            yield Server(application, folder, url, token, process)
-        finally:
-            end(process)
-
-
-def private_folders(place: Path) -> dict[str, str]:
-    return {
-        "JUPYTER_CONFIG_DIR": str(place / "config"),
-        "JUPYTER_DATA_DIR": str(place / "data"),
-        "JUPYTER_RUNTIME_DIR": str(place / "runtime"),
-        "JUPYTERLAB_SETTINGS_DIR": str(place / "settings"),
-        "JUPYTERLAB_WORKSPACES_DIR": str(place / "workspaces"),
-        "IPYTHONDIR": str(place / "ipython"),
-    }
-
-
-def write_settings(folder: Path) -> None:
-    for name, values in SETTINGS.items():
-        file = folder / "@jupyterlab" / f"{name}.jupyterlab-settings"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(values))
-
-
-def server_command(application: Application, folder: Path) -> list[str]:
+    folder, own = place / "notebooks", private_folders(place)
+    folder.mkdir(exist_ok=True)
+    write_settings(Path(own["JUPYTERLAB_SETTINGS_DIR"]), QUIET)
     module, app = PROGRAMS[application]
-    command = [sys.executable, "-m", module, "--no-browser", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0"]
-    command += [f"--ServerApp.root_dir={folder}", f"--{app}.expose_app_in_browser=True"]
-    return [*command, "--allow-root"] if os.geteuid() == 0 else command
-
-
-def wait_for_address(process: subprocess.Popen[bytes], runtime: Path, log: Path) -> str:
-    """The server's address, which it writes into its runtime folder once it listens."""
-    deadline = time.monotonic() + PATIENCE
-    file = runtime / f"jpserver-{process.pid}.json"
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            url: str = json.loads(file.read_text())["url"]
-            return url
-        except (OSError, ValueError):  # not there yet, or being written
-            time.sleep(0.05)
-    raise AssertionError(f"the Jupyter server did not start:\n{log.read_text()[-3000:]}")
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(END_PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        raise
+    options = [f"--{app}.expose_app_in_browser=True"]
+    log = place / "server.log"
+    with jupyter_server(module, folder, log, {**own, **environment}, *options) as running:
+        yield Server(application, folder, running.url, running.token, running.process)
 
 
 # -- the browser -----------------------------------------------------------------------------------
-
-
-def find_chromium() -> str:
-    """The browser's program: the one that CHROMIUM names, or an installed one."""
-    for name in (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome"):
-        if name and (path := shutil.which(name)):
-            return path
-    pytest.fail(
-        "The browser tests need a Chromium. Install it with `apt-get install chromium` (Debian, Ubuntu) or "
-        "`brew install --cask chromium` (macOS), or name one in CHROMIUM.",
-        pytrace=False,
-    )
-
-
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    """A headless Chromium. While it is there, this thread has an event loop: `asyncio.run` would fail."""
-    program = find_chromium()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=CHROMIUM_FLAGS)
-        yield browser
-        browser.close()
 
 
 @dataclass

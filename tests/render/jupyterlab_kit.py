@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import nbformat
-import pytest
-from playwright.sync_api import Page, Route, sync_playwright
+from playwright.sync_api import Page, Route
 
-START_PATIENCE = 60.0  # seconds for JupyterLab to come up on a busy machine
-STOP_PATIENCE = 10.0
+from tools.chromium import chromium
+from tools.jupyter_server import QUIET, jupyter_server, private_folders, write_settings
+
 RUN_PATIENCE = 90_000  # milliseconds for a notebook to run and be drawn
 END = "(the end)"  # closes each output
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-_FOLDERS = ("config", "data", "runtime", "settings", "workspaces", "work", "ipython")
-_SETTINGS = {
-    # Everything is drawn at once, not only what is in sight.
-    "notebook-extension/tracker.jupyterlab-settings": {"windowingMode": "none"},
-    "apputils-extension/notification.jupyterlab-settings": {"fetchNews": "false", "checkForUpdates": False},
-}
+# Everything is drawn at once, not only what is in sight.
+_SETTINGS = {**QUIET, "notebook-extension/tracker": {"windowingMode": "none"}}
 
 
 class Lab:
@@ -74,62 +53,12 @@ _DRAWN = """([count, end]) => [...document.querySelectorAll('.jp-OutputArea-outp
 
 @contextmanager
 def jupyter_lab(folder: Path) -> Iterator[Lab]:
-    folders = {name: folder / name for name in _FOLDERS}
-    for path in folders.values():
-        path.mkdir(parents=True, mode=0o700)
-    _write_settings(folders["settings"])
-    server = _start(folders)
-    try:
-        info = _wait_for_server(server, folders["runtime"])
-        yield Lab(info["url"], info["token"], folders["work"])
-    finally:
-        _stop(server)
-
-
-def _write_settings(folder: Path) -> None:
-    for name, content in _SETTINGS.items():
-        path = folder / "@jupyterlab" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content))
-
-
-def _start(folders: dict[str, Path]) -> subprocess.Popen[bytes]:
-    environment = {
-        **os.environ,
-        "JUPYTER_CONFIG_DIR": str(folders["config"]),
-        "JUPYTER_DATA_DIR": str(folders["data"]),
-        "JUPYTER_RUNTIME_DIR": str(folders["runtime"]),
-        "JUPYTERLAB_SETTINGS_DIR": str(folders["settings"]),
-        "JUPYTERLAB_WORKSPACES_DIR": str(folders["workspaces"]),
-        "IPYTHONDIR": str(folders["ipython"]),
-    }
-    options = ["--no-browser", "--ip=127.0.0.1", "--port=0", "--LabApp.expose_app_in_browser=True"]
-    options += ["--LabApp.news_url=", "--allow-root"]
-    command = [sys.executable, "-m", "jupyterlab", *options]
-    log = (folders["runtime"] / "server.log").open("wb")
-    with log:
-        return subprocess.Popen(command, cwd=folders["work"], env=environment, stdout=log, stderr=log)
-
-
-def _wait_for_server(server: subprocess.Popen[bytes], runtime: Path) -> dict[str, Any]:
-    """What the server writes about itself when it listens."""
-    deadline = time.monotonic() + START_PATIENCE
-    while time.monotonic() < deadline and server.poll() is None:
-        path = runtime / f"jpserver-{server.pid}.json"
-        if path.exists() and (text := path.read_text()).endswith("}"):
-            return dict(json.loads(text))
-        time.sleep(0.05)
-    raise RuntimeError(f"JupyterLab did not start: {(runtime / 'server.log').read_text()[-3000:]}")
-
-
-def _stop(server: subprocess.Popen[bytes]) -> None:
-    """SIGTERM ends its kernels, too."""
-    server.terminate()
-    try:
-        server.wait(STOP_PATIENCE)
-    except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()
+    own, work = private_folders(folder), folder / "work"
+    work.mkdir()
+    write_settings(Path(own["JUPYTERLAB_SETTINGS_DIR"]), _SETTINGS)
+    options = ["--LabApp.expose_app_in_browser=True", "--LabApp.news_url="]
+    with jupyter_server("jupyterlab", work, folder / "server.log", own, *options) as server:
+        yield Lab(server.url, server.token, work)
 
 
 class Watch:
@@ -162,14 +91,7 @@ def _origin(url: str) -> str:
 
 
 @contextmanager
-def chromium(origin: str) -> Iterator[Watch]:
+def watched(origin: str) -> Iterator[Watch]:
     """A page in a headless browser, watched; it reaches `origin` and nothing else."""
-    path = next((found for name in _BROWSERS if (found := shutil.which(name))), None)
-    if path is None:
-        pytest.fail("this test needs a Chromium: apt-get install chromium", pytrace=False)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=_FLAGS)
-        try:
-            yield Watch(browser.new_page(), _origin(origin))
-        finally:
-            browser.close()
+    with chromium() as browser:
+        yield Watch(browser.new_page(), _origin(origin))

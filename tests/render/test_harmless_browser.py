@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from hostile_replies import HOSTILE, WORKING
-from jupyterlab_kit import END, Lab, Watch, chromium, jupyter_lab
+from jupyterlab_kit import END, Lab, Watch, jupyter_lab, watched
 from nbconvert import HTMLExporter
 from test_harmless import CODE, LEGIT, MATH
 
@@ -82,7 +82,7 @@ def test_hostile_replies_run_no_script_and_fetch_nothing_in_jupyterlab(lab: Lab)
     texts += [f"harmless(WORKING[{index}])" for index in range(len(WORKING))]
     texts.append('harmless("\\n\\n".join(HOSTILE))')
     lab.write("hostile.ipynb", cells(texts, SETUP))
-    with chromium(lab.url) as watch:
+    with watched(lab.url) as watch:
         lab.run(watch.page, "hostile.ipynb", len(texts))
         watch.page.wait_for_selector("mjx-container")
         assert_nothing_happened(watch)
@@ -93,7 +93,7 @@ def test_hostile_replies_run_no_script_and_fetch_nothing_in_jupyterlab(lab: Lab)
 def test_hostile_tool_calls_run_no_script_and_fetch_nothing_in_jupyterlab(lab: Lab):
     texts = [f"HOSTILE[{index}]" for index in range(len(HOSTILE))]
     lab.write("cards.ipynb", cells(texts, SETUP, show="card"))
-    with chromium(lab.url) as watch:
+    with watched(lab.url) as watch:
         lab.run(watch.page, "cards.ipynb", len(texts))
         assert_nothing_happened(watch)
         assert watch.page.locator("details summary").count() == len(HOSTILE)
@@ -101,7 +101,7 @@ def test_hostile_tool_calls_run_no_script_and_fetch_nothing_in_jupyterlab(lab: L
 
 def test_the_same_page_does_run_and_fetch_what_is_shown_as_it_came(lab: Lab):
     lab.write("raw.ipynb", cells([f"WORKING[{index}]" for index in range(len(WORKING))], SETUP))
-    with chromium(lab.url) as watch:
+    with watched(lab.url) as watch:
         lab.run(watch.page, "raw.ipynb", len(WORKING))
         watch.page.wait_for_function("window.__pwned > 0")
         watch.page.evaluate(_PROVOKE)
@@ -118,7 +118,7 @@ def test_code_mathematics_and_tables_look_right_in_jupyterlab(lab: Lab):
     spans = [f"a *b ``{code}`` c* d" for code in CODE if "\n" not in code and "`" not in code]
     texts = [*blocks, *spans, *MATH, *LEGIT.values(), "costs $5 to $10, or $HOME"]
     lab.write("legit.ipynb", cells([f"harmless({text!r})" for text in texts], SETUP))
-    with chromium(lab.url) as watch:
+    with watched(lab.url) as watch:
         lab.run(watch.page, "legit.ipynb", len(texts))
         watch.page.wait_for_selector("mjx-container")
         outputs = watch.page.locator(".jp-OutputArea-output.jp-RenderedMarkdown")
@@ -150,7 +150,7 @@ def test_hostile_replies_run_no_script_and_fetch_nothing_in_exported_html(tmp_pa
     page = tmp_path / "exported.html"
     exporter = HTMLExporter(mathjax_url="", require_js_url="", mermaid_js_url="", jquery_url="")
     page.write_text(exporter.from_notebook_node(nbformat.v4.new_notebook(cells=[cell]))[0])
-    with chromium("file://") as watch:
+    with watched("file://") as watch:
         watch.page.goto(page.as_uri())
         watch.page.evaluate(_PROVOKE)
         assert watch.page.evaluate(_FOREIGN_ELEMENTS) == []

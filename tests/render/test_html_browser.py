@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from hostile_replies import HOSTILE, WORKING
-from jupyterlab_kit import Watch, chromium
+from jupyterlab_kit import Watch, watched
 from nbconvert import HTMLExporter
 from test_html import PNG, everywhere
 from test_html import REPLY as TAME
@@ -46,7 +46,7 @@ _STYLE = re.compile("<style>.*?</style>", re.DOTALL)
 def watch(tmp_path: Path) -> Iterator[Watch]:
     page = tmp_path / "chat.html"
     page.write_text(f"<!doctype html><style>{code_css()}</style><body></body>")
-    with chromium("file://") as watching:
+    with watched("file://") as watching:
         watching.page.goto(page.as_uri())
         yield watching
 
@@ -88,7 +88,7 @@ def test_hostile_transcripts_run_no_script_and_fetch_nothing_in_exported_html(tm
     page = tmp_path / "exported.html"
     exporter = HTMLExporter(mathjax_url="", require_js_url="", mermaid_js_url="", jquery_url="")
     page.write_text(exporter.from_notebook_node(nbformat.v4.new_notebook(cells=[cell]))[0])
-    with chromium("file://") as watch:
+    with watched("file://") as watch:
         watch.page.goto(page.as_uri())
         watch.page.evaluate(_PROVOKE)
         assert watch.page.locator(".cnb-transcript > details").count() == len(HOSTILE + WORKING)
