@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from axe_playwright_python.sync_playwright import Axe
+from lab_kit import VIEWPORT
 from playwright.sync_api import Page
 
 GRAVE = ("serious", "critical")
@@ -10,19 +11,38 @@ GRAVE = ("serious", "critical")
 # that axe-core takes all in it for hidden and looks at no colour.
 WHOLE = """
   html, body { height: 100% !important }
-  .cnb-chat { max-height: none !important }
+  body, .jp-LabShell { overflow: visible !important }
+  .cnb-chat, .cnb-menu { max-height: none !important }
   .cnb-chat * { content-visibility: visible !important }"""
+TALL = {"width": VIEWPORT["width"], "height": 4000}
+# Stands at the end of what is looked at, and must be found: the look is blind to nothing before it.
+PALE = "<p class='pale' style='color: #bbb; background: #fff'>pale</p>"
+PLANT = "(nodes, pale) => { for (const node of nodes) node.insertAdjacentHTML('beforeend', pale); }"
 
 
 def grave(page: Page, selector: str) -> list[str]:
     """The serious and critical violations in the elements of that selector, and nowhere else in the page."""
-    assert page.locator(selector).count() > 0
+    roots = page.locator(selector)
+    assert roots.count() > 0
     style = page.add_style_tag(content=WHOLE)
+    page.set_viewport_size(TALL)  # type: ignore[arg-type]
+    roots.evaluate_all(PLANT, PALE)
+    roots.first.evaluate("node => node.scrollIntoView({block: 'start'})")
     found = Axe().run(page, context=selector).response["violations"]
+    planted = page.locator(f":is({selector}) > .pale")
+    count = planted.count()
+    planted.evaluate_all("nodes => nodes.forEach(node => node.remove())")
+    page.set_viewport_size(VIEWPORT)  # type: ignore[arg-type]
     style.evaluate("node => node.remove()")
-    return [
-        f"{violation['id']}: {node['html'][:200]}: {' '.join(node['failureSummary'].split())}"
+    nodes = [
+        (violation["id"], node)
         for violation in found
         for node in violation["nodes"]
         if node["impact"] in GRAVE
+    ]
+    assert sum("pale" in node["html"] for _, node in nodes) == count, "axe-core was blind to a colour"
+    return [
+        f"{name}: {node['html'][:200]}: {' '.join(node['failureSummary'].split())}"
+        for name, node in nodes
+        if "pale" not in node["html"]
     ]
