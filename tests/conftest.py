@@ -21,6 +21,7 @@ from kernel_kit import SETUP, Kernel, running_kernel
 from shared_kernels import FAILED, SharedKernels, lent_to
 
 from claude_nb.offline import OfflineAPI
+from claude_nb.session_manager import SessionManager
 
 RUN = f"{os.getpid()}-{uuid.uuid4().hex}"
 MARKER = "CLAUDE_NB_TEST_RUN"
@@ -127,6 +128,17 @@ def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Records, trusted folders and the audit log of this test alone."""
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
     return tmp_path / "data"
+
+
+@pytest.fixture
+def manager(
+    api: OfflineAPI, own_data: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[SessionManager]:
+    """One without a kernel, in a folder of its own; it is shut down afterwards."""
+    monkeypatch.chdir(folder)
+    manager = SessionManager(drain_timeout=1)
+    yield manager
+    manager.shutdown()
 
 
 @pytest.fixture

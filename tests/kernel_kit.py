@@ -17,6 +17,8 @@ from jupyter_client.manager import KernelManager
 
 # A first turn starts Claude Code and imports the SDK; on a loaded machine that takes a while.
 PATIENCE = 100.0
+# For an Interrupt to be heard: it takes one second at the most; this is for a loaded machine.
+SOON = 20.0
 
 # Where the oldest ipykernel that we support lies as an overlay of site-packages; `make unit` puts it there.
 OLDEST_IPYKERNEL = "6.29.0"
@@ -234,6 +236,17 @@ def wait_for_file(path: Path) -> None:
     while not path.exists():
         assert time.monotonic() < deadline, f"{path.name} did not come"
         time.sleep(0.02)
+
+
+def interrupted(kernel: Kernel, message: str, begun: Path) -> Cell:
+    """The cell after an Interrupt that came once its code had begun, which is when it makes this file."""
+    wait_for_file(begun)
+    time.sleep(0.1)
+    before = time.monotonic()
+    kernel.manager.interrupt_kernel()
+    cell = kernel.finish(message)
+    assert time.monotonic() - before < SOON
+    return cell
 
 
 def answering(

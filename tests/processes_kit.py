@@ -24,7 +24,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from claude_nb.processes import Identity
 
 LIFETIME = 120
 MARKER_VARIABLE = "CLAUDE_NB_SESSION"
@@ -289,6 +292,20 @@ DEATHS: dict[str, Callable[[], object]] = {
 
 
 # -- for tests -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def sleeper(environment: dict[str, str] | None = None) -> Iterator[Identity]:
+    """A process with this environment; ended at the end, if it is still there."""
+    from claude_nb.processes import identify
+
+    with subprocess.Popen(["/bin/sleep", "100"], env=environment or {}) as process:
+        identity = identify(process.pid)
+        assert identity is not None
+        try:
+            yield identity
+        finally:
+            process.kill()
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> float:

@@ -6,26 +6,13 @@ import time
 from pathlib import Path
 
 import pytest
-from kernel_kit import Cell, Kernel, answering, on_each_ipykernel, settle, wait_for_file
+from kernel_kit import Cell, Kernel, answering, interrupted, on_each_ipykernel, settle, wait_for_file
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("code_is_allowed")]
 nests = pytest.mark.nests
 
 # Code that says that it has begun, and then takes long.
 LONG = "open('begun', 'w').close(); time.sleep(100); open('slept', 'w').close()"
-# Interrupt must be heard within a second; this bounds a test on a loaded machine.
-SOON = 5.0
-
-
-def interrupted(kernel: Kernel, message: str, begun: Path) -> Cell:
-    """The cell after an Interrupt that came once the code had begun."""
-    wait_for_file(begun)
-    time.sleep(0.1)
-    before = time.monotonic()
-    kernel.manager.interrupt_kernel()
-    cell = kernel.finish(message)
-    assert time.monotonic() - before < SOON
-    return cell
 
 
 def what_is_shown(cell: Cell) -> list[str]:

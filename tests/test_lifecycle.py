@@ -7,7 +7,7 @@ import json
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -26,18 +26,6 @@ from claude_nb.state import State
 pytestmark = pytest.mark.cli
 
 PATIENCE = 60.0
-
-
-@pytest.fixture
-def manager(api: OfflineAPI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SessionManager]:
-    """A manager in a folder of its own; it is shut down afterwards."""
-    folder = tmp_path / "project"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
-    manager = SessionManager(drain_timeout=1)
-    yield manager
-    manager.shutdown()
 
 
 def eventually(condition: Callable[[], object], patience: float = 15.0) -> bool:

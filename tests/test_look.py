@@ -11,32 +11,15 @@ import enum
 import itertools
 import math
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from look_kit import Traces, hostile_values
+from look_kit import LONGEST, Traces, hostile_values, quickest
 
 from claude_nb.kernel.look import brief, fingerprint, inspect_value, resolve, variables
 
 pytestmark = pytest.mark.pure
-
-# The bound that the look is held to, and how often it may be tried on a busy machine.
-LONGEST = 0.1
-TRIALS = 5
-
-
-def quickest(look: Callable[[], Any]) -> float:
-    """The shortest of a few times."""
-
-    def once() -> float:
-        begin = time.perf_counter()
-        look()
-        return time.perf_counter() - begin
-
-    return min(once() for _ in range(TRIALS))
 
 
 def a_function(a: int, /, b: int = 1, *rest: int, c: int, d: Any = None, **more: int) -> int:

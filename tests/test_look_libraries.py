@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,29 +15,14 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import xarray as xr
-from look_kit import Traces, hostile_values
+from look_kit import LONGEST, Traces, hostile_values, quickest
 
 from claude_nb.kernel.look import brief, fingerprint, inspect_value, variables
 
 pytestmark = pytest.mark.pure
 
-# The bound that the look is held to, and how often it may be tried on a busy machine.
-LONGEST = 0.1
-TRIALS = 5
-
 # Rows of ten float64 that make five gigabytes.
 ROWS = 62_500_000
-
-
-def quickest(look: Callable[[], Any]) -> float:
-    """The shortest of a few times."""
-
-    def once() -> float:
-        begin = time.perf_counter()
-        look()
-        return time.perf_counter() - begin
-
-    return min(once() for _ in range(TRIALS))
 
 
 def line_of(text: str, beginning: str) -> list[str]:

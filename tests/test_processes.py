@@ -9,12 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import processes_kit
 import pytest
-from processes_kit import MARKER_VARIABLE, ZOO, Session, wait_until
+from processes_kit import MARKER_VARIABLE, ZOO, Session, sleeper, wait_until
 
 from claude_nb import processes
 from claude_nb.launch import GuardState
@@ -35,18 +35,6 @@ def session(tmp_path: Path) -> Iterator[Session]:
         yield session
     finally:
         session.end()
-
-
-@contextmanager
-def sleeper(environment: dict[str, str] | None = None) -> Iterator[Identity]:
-    """A process with this environment; ended at the end, if it is still there."""
-    with subprocess.Popen(["/bin/sleep", "100"], env=environment or {}) as process:
-        identity = identify(process.pid)
-        assert identity is not None
-        try:
-            yield identity
-        finally:
-            process.kill()
 
 
 def write_ledger(path: Path, *listed: Identity, boot: str | None = None, marker: str = MARKER) -> Path:

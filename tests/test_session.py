@@ -8,7 +8,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -24,17 +24,6 @@ from claude_nb.state import State
 pytestmark = pytest.mark.cli
 
 PATIENCE = 60.0
-
-
-@pytest.fixture
-def manager(api: OfflineAPI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SessionManager]:
-    """A manager in a folder of its own; it is shut down afterwards."""
-    folder = tmp_path / "project"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    manager = SessionManager()
-    yield manager
-    manager.shutdown()
 
 
 def eventually(condition: Callable[[], bool], patience: float = 10.0) -> bool:

@@ -20,13 +20,13 @@ from typing import Any
 
 import processes_kit
 import pytest
-from processes_kit import MARKER_VARIABLE, wait_until
+from processes_kit import MARKER_VARIABLE, sleeper, wait_until
 
 from claude_nb import processes
 from claude_nb.claims import claim, here, holder, place_of, process_lock, this_kernel
 from claude_nb.errors import SessionInUse
 from claude_nb.launch import GuardState
-from claude_nb.processes import Identity, alive, identify
+from claude_nb.processes import Identity, alive
 from claude_nb.registry import Record, Registry
 from claude_nb.sweep import SIGNATURE, UNLISTED_KEPT, sign, sweep, take_over
 
@@ -131,17 +131,6 @@ def left(registry: Registry, *kinds: str, **options: Any) -> Iterator[Left]:
         yield session
     finally:
         session.end()
-
-
-@contextmanager
-def sleeper(environment: dict[str, str] | None = None) -> Iterator[Identity]:
-    with subprocess.Popen(["/bin/sleep", "100"], env=environment or {}) as process:
-        identity = identify(process.pid)
-        assert identity is not None
-        try:
-            yield identity
-        finally:
-            process.kill()
 
 
 def dead() -> Identity:

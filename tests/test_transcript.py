@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from claude_nb import transcript
-from claude_nb.offline import OfflineAPI
 from claude_nb.session_manager import SessionManager
 from claude_nb.transcript import find_transcript, forget, has_history, keep, last_reply_recorded, restore
 
@@ -315,17 +314,6 @@ def test_only_an_id_names_a_copy(wrong: str, environ: dict[str, str], data: Path
 # -- the real CLI ----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def manager(api: OfflineAPI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SessionManager]:
-    """A manager in a folder of its own; it is shut down afterwards."""
-    folder = tmp_path / "project"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    manager = SessionManager()
-    yield manager
-    manager.shutdown()
-
-
 def ask(manager: SessionManager, name: str, prompt: str) -> str:
     return manager.session(name).ask(prompt).result(PATIENCE).text
 
@@ -340,11 +328,11 @@ def eventually(condition: Callable[[], bool], patience: float) -> bool:
 
 
 @pytest.mark.cli
-@pytest.mark.parametrize("folder", ["data", "distant_data"])
+@pytest.mark.parametrize("where", ["data", "distant_data"])
 def test_a_conversation_goes_on_after_its_transcript_was_removed(
-    folder: str, manager: SessionManager, request: pytest.FixtureRequest
+    where: str, manager: SessionManager, request: pytest.FixtureRequest
 ) -> None:
-    data: Path = request.getfixturevalue(folder)
+    data: Path = request.getfixturevalue(where)
     session = manager.session("review")
     ask(manager, "review", "the code word is heron")
     session.stop().result(PATIENCE)
