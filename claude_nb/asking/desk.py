@@ -1,7 +1,7 @@
 """The questions that wait for a person, and how each is put to them.
 
 A question belongs to a turn and is put where the turn was asked: as a card with buttons in a notebook, by
-`input()` in a terminal, and by `input()` too where no front end has drawn the card within two seconds and a
+`input()` in a terminal, and by `input()` too where no front end has drawn the card soon and a
 cell waits that can read. There is no time limit, and nothing but an answer is an answer. A question that
 nobody sees stays open until a cell waits for its turn (`/wait`, `turn.result()`); then it is put there.
 
@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Seconds that a front end gets to draw a card before it is taken to be one that shows none.
-_DRAWN_WITHIN = 2.0
+# Seconds that a front end gets to draw a card before it is taken to be one that shows none; and one that has
+# shown some before, which may be slow now.
+_DRAWN_WITHIN, _DRAWN_AGAIN_WITHIN = 2.0, 15.0
 # Code that is done sooner needs no button.
 _STOP_AFTER = 1.5
 WAITING = "waiting for you"
@@ -104,6 +105,8 @@ class Desk:
         self._surroundings = surroundings
         self._portal = portal
         self._turns: weakref.WeakKeyDictionary[Turn, asyncio.Lock] = weakref.WeakKeyDictionary()
+        # A card was drawn in this kernel's front end.
+        self._drew = False
 
     def __repr__(self) -> str:
         return f"<Desk of {self._surroundings!r}>"
@@ -224,9 +227,11 @@ class Desk:
             return False
         await self._show_card(pending, stage)
         waiting = {asyncio.ensure_future(pending.drawn.wait()), asyncio.ensure_future(_until(pending))}
-        await asyncio.wait(waiting, timeout=_DRAWN_WITHIN, return_when=asyncio.FIRST_COMPLETED)
+        patience = _DRAWN_AGAIN_WITHIN if self._drew else _DRAWN_WITHIN
+        await asyncio.wait(waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         for task in waiting:
             task.cancel()
+        self._drew = self._drew or pending.drawn.is_set()
         return pending.drawn.is_set() or pending.decided.done()
 
     @property
