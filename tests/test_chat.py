@@ -113,6 +113,7 @@ def test_a_question_takes_the_first_answer_and_no_other(page: Page, folder: Path
     page.say("send", text="touch made")
     page.until(lambda: page.kinds("question"))
     (question,) = page.kinds("question")
+    page.until(lambda: "waiting for you" in page.kinds("tool")[0]["tail"])
     page.say("decide", question=question["id"], verdict="perhaps")
     page.say("decide", question="another", verdict="once")
     page.say("decide", question=question["id"], verdict="deny", reason="not now")

@@ -121,14 +121,21 @@ class TurnView(Generic[_Turn]):
     def _tool(self, index: int, block: ToolUseBlock) -> Entry:
         """A card, unfolded where it has pictures; with a Stop button while its code runs for long."""
         images = self._images.get(block.id, [])
-        stop = self._can_stop(block)
+        stop, asks = self._can_stop(block), self._asks(block)
 
         def card() -> str:
-            html = tool_html(block, images)
+            html = tool_html(block, images, asks=asks)
             return html.replace("<details", "<details open", 1) if images else html
 
-        stamp = (*_stamp(block), len(images), stop)
+        stamp = (*_stamp(block), len(images), stop, asks)
         return self._made_once(index, stamp, "tool", card, block.done, {"stop": True} if stop else {})
+
+    def _asks(self, block: ToolUseBlock) -> bool:
+        """The question that is open now is about this call."""
+        pending = self.turn.question
+        if pending is None or block.state != "running":
+            return False
+        return block.name == pending.question.tool and block.input == pending.question.input
 
     def _can_stop(self, block: ToolUseBlock) -> bool:
         execution = self.turn.execution

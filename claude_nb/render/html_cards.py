@@ -34,9 +34,13 @@ def tool_html(
     *,
     timed: bool = True,
     static: bool = False,
+    asks: bool = False,
 ) -> str:
-    """One tool call: its subject in a line; folded, what it was given and gave. `timed`: how long it took."""
-    html = clean(_card(block, timed, static, 0))
+    """One tool call: its subject in a line; folded, what it was given and gave.
+
+    `timed`: with how long it took. `asks`: it waits for a person, who has not said yet that it may run.
+    """
+    html = clean(_card(block, timed, static, 0, asks))
     return html.removesuffix("</details>") + images_html(images) + "</details>"
 
 
@@ -72,22 +76,23 @@ def _kind(image: bytes) -> str:
     return next((kind for start, kind in _KINDS.items() if image.startswith(start)), "")
 
 
-def _card(block: ToolUseBlock, timed: bool, static: bool, depth: int) -> str:
+def _card(block: ToolUseBlock, timed: bool, static: bool, depth: int, asks: bool = False) -> str:
     parts = [_section(section) for section in _told(block)]
     inner = block.inner[:_MOST_INNER] if depth < _DEEPEST else []
     parts += [_card(call, timed, static, depth + 1) for call in inner]
     if len(block.inner) > len(inner):
         parts.append(f'<div class="cnb-note">{len(block.inner) - len(inner)} more calls are not shown.</div>')
-    summary = f"<summary>{_summary(block, timed, static)}</summary>"
+    summary = f"<summary>{_summary(block, timed, static, asks)}</summary>"
     return f'<details class="cnb-tool" data-state="{block.state}">{summary}{"".join(parts)}</details>'
 
 
-def _summary(block: ToolUseBlock, timed: bool, static: bool) -> str:
+def _summary(block: ToolUseBlock, timed: bool, static: bool, asks: bool) -> str:
     about = shortened(_one_line(subject(block.name, block.input)))
     name = shortened(_one_line(display_name(block.name)))
     parts = [f'<span class="cnb-symbol">{_SYMBOLS[block.state]}</span>', f"<b>{_escaped(name, static)}</b>"]
     parts += [f'<code class="cnb-subject">{escape_html(about)}</code>'] if about else []
-    parts += [f"<i>{_WORDS[block.state]}</i>"] if _WORDS[block.state] else []
+    words = "waiting for you" if asks else _WORDS[block.state]
+    parts += [f"<i>{words}</i>"] if words else []
     parts += [f"<small>{duration(block.seconds)}</small>"] if timed and block.seconds is not None else []
     return " ".join(parts)
 
