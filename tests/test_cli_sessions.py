@@ -36,6 +36,15 @@ def test_without_sessions_it_says_how_to_make_one(registry: Registry) -> None:
     assert not registry.data.exists(), "looking writes nothing"
 
 
+def test_records_that_cannot_be_read_are_said_in_one_line(registry: Registry) -> None:
+    registry.data.mkdir(parents=True)
+    (registry.data / "sessions").touch()
+    answer = run("sessions")
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("jupyter claude sessions: The session records cannot be read: ")
+    assert answer.stderr.count("\n") == 1
+
+
 def test_sessions_of_every_folder_are_listed_with_what_each_is_doing(
     registry: Registry, tmp_path: Path
 ) -> None:

@@ -7,10 +7,11 @@ import json
 import time
 
 from claude_nb.answers import Table
+from claude_nb.errors import ClaudeNbError
 from claude_nb.everywhere import SessionRow, as_dicts, look
 from claude_nb.registry import Registry
 from claude_nb.render.tables import as_text
-from claude_nb.words import ago, duration
+from claude_nb.words import ago, duration, megabytes
 
 HEADER = ("name", "state", "model", "persona", "turns", "last active", "kernel", "memory", "CPU", "folder")
 WORDS = {"asking": "waiting for you", "orphaned": "left behind", "unused": "never used"}
@@ -18,7 +19,10 @@ WORDS = {"asking": "waiting for you", "orphaned": "left behind", "unused": "neve
 
 def run(arguments: argparse.Namespace) -> int:
     """Print them; nothing is started, claimed or written."""
-    rows = look(Registry.default(), archived=arguments.all)
+    try:
+        rows = look(Registry.default(), archived=arguments.all)
+    except OSError as error:
+        raise ClaudeNbError(f"The session records cannot be read: {error}") from None
     if arguments.json:
         print(json.dumps(as_dicts(rows), indent=2))
     elif rows:
@@ -44,7 +48,7 @@ def _cells(row: SessionRow, now: float) -> list[str]:
         str(row.turns),
         ago(now - row.last_activity),
         "" if row.kernel is None else str(row.kernel),
-        "" if row.memory is None else f"{row.memory / 1e6:.0f} MB",
+        "" if row.memory is None else megabytes(row.memory),
         "" if row.cpu is None else f"{row.cpu:.1f} s",
         row.folder,
     ]
