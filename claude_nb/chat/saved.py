@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from claude_nb.chat.past import PastTurn
 from claude_nb.render.html import Entry, transcript_html
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class SavedChat:
     def __init__(self) -> None:
         self._shown: list[tuple[str, Place]] = []
         self._last = ""
+        # The turns that have ended, so that each is rendered once.
+        self._entries: dict[str, Entry] = {}
 
     def show(self, name: str, place: Place | None) -> None:
         """A first, empty one; what was said before comes with the first update."""
@@ -44,32 +47,35 @@ class SavedChat:
 
     def update(self, name: str, turns: Sequence[Shown]) -> None:
         """These are the chat's turns now."""
-        html = saved_html(turns) if self._shown else ""
+        html = self._html(turns) if self._shown else ""
         if html != self._last:
             self._last = html
             for display_id, place in self._shown:
                 place.publish(_bundle(name, html), display_id=display_id, update=True)
 
+    def _html(self, turns: Sequence[Shown]) -> str:
+        """The transcript of the last turns."""
+        kept = [self._entry(turn) for turn in turns[-_TURNS:]]
+        while len(html := transcript_html(kept)) > _LARGEST and len(kept) > 1:
+            kept = kept[len(kept) // 2 :]
+        if len(kept) < len(turns):
+            html = f"<p><i>Earlier turns: {len(turns) - len(kept)}. The session has them.</i></p>{html}"
+        return html
+
+    def _entry(self, turn: Shown) -> Entry:
+        if turn.id in self._entries:
+            return self._entries[turn.id]
+        entry = Entry.of(turn.reply) if turn.reply is not None else Entry(turn.prompt, turn.blocks)
+        if turn.reply is not None or isinstance(turn, PastTurn):
+            while len(self._entries) >= _TURNS:
+                self._entries.pop(next(iter(self._entries)))
+            self._entries[turn.id] = entry
+        return entry
+
 
 def view_bundle(bundle: dict[str, Any]) -> dict[str, Any]:
     """How the panel is displayed: where it cannot be, as nothing rather than as its name."""
     return {**bundle, "text/html": "<!-- a chat; its transcript follows -->"}
-
-
-def saved_html(turns: Sequence[Shown]) -> str:
-    """The transcript of the last turns."""
-    kept = list(turns[-_TURNS:])
-    while len(html := transcript_html(_entry(turn) for turn in kept)) > _LARGEST and len(kept) > 1:
-        kept = kept[len(kept) // 2 :]
-    if len(kept) < len(turns):
-        html = f"<p><i>Earlier turns: {len(turns) - len(kept)}. The session has them.</i></p>{html}"
-    return html
-
-
-def _entry(turn: Shown) -> Entry:
-    if turn.reply is not None:
-        return Entry.of(turn.reply)
-    return Entry(turn.prompt, turn.blocks)
 
 
 def _bundle(name: str, html: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from claude_nb.render.cards import Kind, shortened
 from claude_nb.render.escape import dollar_proof, visible
@@ -52,6 +53,12 @@ class Entry:
         ending = f"{words}: {reply.reason}" if words and reply.reason else words
         return cls(reply.prompt, reply.blocks, ending, kind)
 
+    @cached_property
+    def html(self) -> str:
+        """What was asked and what came, rendered once: the turn must have ended."""
+        prompt = f'<blockquote style="{_PROMPT}">{text_html(self.prompt, static=True)}</blockquote>'
+        return prompt + _reply(self)
+
 
 def transcript_html(entries: Iterable[Entry]) -> str:
     """The turns in their order; all but the last are folded. Holds nothing that differs from run to run."""
@@ -63,9 +70,8 @@ def transcript_html(entries: Iterable[Entry]) -> str:
 
 def _turn(turn: Entry, *, folded: bool) -> str:
     title = dollar_proof(shortened(" ".join(visible(turn.prompt).split()), _TITLE))
-    prompt = f'<blockquote style="{_PROMPT}">{text_html(turn.prompt, static=True)}</blockquote>'
     opening = "<details>" if folded else "<details open>"
-    return f"{opening}<summary><b>You:</b> {title}</summary>{prompt}{_reply(turn)}</details>"
+    return f"{opening}<summary><b>You:</b> {title}</summary>{turn.html}</details>"
 
 
 def _reply(turn: Entry) -> str:
