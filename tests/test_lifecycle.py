@@ -81,7 +81,7 @@ def test_a_session_above_max_memory_is_warned_about_at_work_and_suspended_when_i
 ) -> None:
     manager.max_memory = 20_000_000
     session = manager.session("a")
-    turn = session.ask("stream 400 lines")
+    turn = session.ask("stream 150 lines")
     assert eventually(lambda: turn.news, PATIENCE)
     assert "more than max_memory allows (20 MB)" in (turn.news or "")
     turn.result(PATIENCE)

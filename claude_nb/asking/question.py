@@ -5,7 +5,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from claude_nb.reply import ToolUseBlock
 
 # permission: may this tool run?   choices: Claude's AskUserQuestion   plan: approve what Claude will do
 Kind = Literal["permission", "choices", "plan"]
@@ -33,6 +36,10 @@ class Question:
     def kind(self) -> Kind:
         """What form the question has."""
         return _KINDS.get(self.tool, "permission")
+
+    def is_about(self, call: ToolUseBlock) -> bool:
+        """It is this call that waits."""
+        return call.state == "running" and (call.name, call.input) == (self.tool, self.input)
 
 
 @dataclass(frozen=True)

@@ -132,10 +132,7 @@ class TurnView(Generic[_Turn]):
 
     def _asks(self, block: ToolUseBlock) -> bool:
         """The question that is open now is about this call."""
-        pending = self.turn.question
-        if pending is None or block.state != "running":
-            return False
-        return block.name == pending.question.tool and block.input == pending.question.input
+        return self.turn.question is not None and self.turn.question.question.is_about(block)
 
     def _can_stop(self, block: ToolUseBlock) -> bool:
         execution = self.turn.execution

@@ -15,12 +15,18 @@ from claude_nb.render.escape import dollar_proof, entities, fence, visible
 from claude_nb.render.harmless import harmless
 from claude_nb.render.tools import Input, Section, display_name, sections, subject
 
-State = Literal["running", "ok", "failed", "refused"]
+State = Literal["running", "waiting", "ok", "failed", "refused"]
 OutputMode = Literal["quiet", "normal", "verbose"]
 Kind = Literal["info", "warning", "error", "interrupted"]
 
-_SYMBOLS = {"running": "\u25cb", "ok": "\u2713", "failed": "\u2717", "refused": "\u2298"}
-_WORDS = {"running": "running", "ok": "", "failed": "failed", "refused": "refused"}
+_SYMBOLS = {"running": "\u25cb", "waiting": "\u25cb", "ok": "\u2713", "failed": "\u2717", "refused": "\u2298"}
+_WORDS = {
+    "running": "running",
+    "waiting": "waiting for you",
+    "ok": "",
+    "failed": "failed",
+    "refused": "refused",
+}
 _NOTICES = {"info": "\u2139", "warning": "\u26a0", "error": "\u2717", "interrupted": "\u25a0"}
 _QUOTED = re.compile("&#96;(.+?)&#96;")
 _LINE = 80  # characters of a summary's subject

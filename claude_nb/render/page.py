@@ -105,14 +105,16 @@ class Page:
         return _join([stream.value(partial=not done), _not_shown(len(whole) - len(text))])
 
     def _tool(self, block: ToolUseBlock, now: float | None) -> str:
+        pending = self._turn.question if now is not None else None
+        asks = pending is not None and pending.question.is_about(block)
         return tool_card(
             block.name,
             block.input,
-            state=block.state,
+            state="waiting" if asks else block.state,
             # What Claude is told of a refusal is written for Claude.
             result=block.refusal if block.state == "refused" else block.result,
             output_mode=self._mode,
-            seconds=_seconds(block, now) if now is not None else None,
+            seconds=_seconds(block, now) if now is not None and not asks else None,
         )
 
 

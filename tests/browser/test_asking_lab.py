@@ -36,7 +36,9 @@ def test_a_click_on_allow_reaches_the_tool_at_once_and_leaves_a_line(told: Noteb
 
 def test_a_denied_tool_does_nothing_and_claude_reads_the_reason(told: Notebook) -> None:
     index = ask(told, "%claude run: denied = True")
-    card(told, index).get_by_role("textbox").fill("not that one")
+    asking = card(told, index)
+    expect(told.output(index).locator("summary i").first).to_have_text("waiting for you")
+    asking.get_by_role("textbox").fill("not that one")
     press(told, index, "Deny")
     told.finish(index)
     reply, line = saved_texts(told, index)
