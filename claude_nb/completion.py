@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from claude_nb.commands import COMMANDS, MODES, NEW_OPTIONS, OUTPUTS
 
 if TYPE_CHECKING:
+    from IPython.core.completer import CompletionContext
+
     from claude_nb.session import Session
     from claude_nb.session_manager import SessionManager
 
@@ -29,25 +31,20 @@ _OPTIONS = ("--session", "--out", "--background", "--model", "--new", "--quiet",
 _WITH_VALUE = ("-s", "--session", "-m", "--model", "-o", "--out")
 
 
-def make_matcher(manager: SessionManager) -> Any:
-    """A matcher for `shell.Completer.custom_matchers`."""
-    from IPython.core.completer import CompletionContext, SimpleCompletion, context_matcher
+def complete(manager: SessionManager, context: CompletionContext) -> dict[str, Any]:
+    """What may stand where the cursor is, as IPython's matchers say it."""
+    from IPython.core.completer import SimpleCompletion
 
-    @context_matcher()  # type: ignore[untyped-decorator]
-    def claude_matcher(context: CompletionContext) -> dict[str, Any]:
-        """Called by IPython for each Tab."""
-        line = context.line_with_cursor
-        match = _LINE.search(line)
-        typed, found = completions(manager, match["rest"]) if match else ("", [])
-        if match or _CELL.match(context.full_text):
-            mentioned = mentions(manager, line)
-            typed, found = mentioned if mentioned is not None else (typed, found)
-        # IPython looks for the last place of what was typed; an empty text is at the end.
-        # Nothing else fits there: no variables, no files.
-        texts = [SimpleCompletion(text) for text in found]
-        return {"completions": texts, "matched_fragment": typed, "suppress": bool(texts)}
-
-    return claude_matcher
+    line = context.line_with_cursor
+    match = _LINE.search(line)
+    typed, found = completions(manager, match["rest"]) if match else ("", [])
+    if match or _CELL.match(context.full_text):
+        mentioned = mentions(manager, line)
+        typed, found = mentioned if mentioned is not None else (typed, found)
+    # IPython looks for the last place of what was typed; an empty text is at the end.
+    # Nothing else fits there: no variables, no files.
+    texts = [SimpleCompletion(text) for text in found]
+    return {"completions": texts, "matched_fragment": typed, "suppress": bool(texts)}
 
 
 def completions(manager: SessionManager, rest: str) -> tuple[str, list[str]]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from claude_nb import verbatim
-from claude_nb.completion import make_matcher
 from claude_nb.kernel.ending import ShutdownHook
 from claude_nb.kernel.last import LastOfAll
 from claude_nb.kernel.warm import Warmer
@@ -54,7 +53,7 @@ def load(shell: InteractiveShell) -> None:
     magics = ClaudeMagics(shell, manager)
     shell.register_magics(magics)
     verbatim.install(shell)
-    matcher = make_matcher(manager)
+    matcher = _make_matcher(manager)
     shell.Completer.custom_matchers.append(matcher)
     shell.configurables.append(manager)  # type: ignore[arg-type]
     manager.surroundings.install()
@@ -84,6 +83,20 @@ def unload(shell: InteractiveShell) -> None:
     if manager in configurables:
         configurables.remove(manager)
     manager.shutdown("the extension was unloaded")
+
+
+def _make_matcher(manager: SessionManager) -> Any:
+    """For Tab, whose rules are not needed for loading, which is to be quick."""
+    from IPython.core.completer import CompletionContext, context_matcher
+
+    @context_matcher()  # type: ignore[untyped-decorator]
+    def claude_matcher(context: CompletionContext) -> dict[str, Any]:
+        """Called by IPython for each Tab."""
+        from claude_nb.completion import complete
+
+        return complete(manager, context)
+
+    return claude_matcher
 
 
 def _hook(shell: Any, manager: SessionManager) -> ShutdownHook | None:

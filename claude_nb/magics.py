@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, cast
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 
-from claude_nb.commands import COMMANDS, run, start, usages
 from claude_nb.errors import (
     ClaudeNbError,
     InvalidName,
@@ -26,7 +25,6 @@ from claude_nb.errors import (
     TurnInterrupted,
 )
 from claude_nb.prompt_line import PromptLineError, Request, nearest, parse_cell, parse_line
-from claude_nb.render.tables import show_answer
 from claude_nb.words import counted
 
 if TYPE_CHECKING:
@@ -89,7 +87,7 @@ class ClaudeMagics(Magics):
             raise
 
     def _answer(self, request: Request) -> Reply | None:
-        if request.command in _SHOWN_HERE or request.command in COMMANDS:
+        if request.command is not None and self._is_ours(request.command):
             with self.manager.surroundings.unrecorded():  # Claude needs not be told
                 self._steer(request, request.command)
             return None
@@ -104,6 +102,11 @@ class ClaudeMagics(Magics):
             self._check_command(session, request.command)
         return self._ask(session, request)
 
+    def _is_ours(self, command: str) -> bool:
+        from claude_nb.commands import COMMANDS  # not needed for loading, which is to be quick
+
+        return command in _SHOWN_HERE or command in COMMANDS
+
     def _steer(self, request: Request, command: str) -> None:
         """Run one of our own commands."""
         if replace(request, prompt="", command=None, arguments="") != Request():
@@ -112,6 +115,9 @@ class ClaudeMagics(Magics):
             if command in _SHOWN_HERE:
                 _SHOWN_HERE[command](self, request)
             else:
+                from claude_nb.commands import run
+                from claude_nb.render.tables import show_answer
+
                 show_answer(self.shell, run(command, self.manager, request.arguments))
         except KeyboardInterrupt as interrupted:
             if not isinstance(interrupted, TurnInterrupted):
@@ -139,6 +145,8 @@ class ClaudeMagics(Magics):
             self.shell.user_ns[request.out] = value  # type: ignore[union-attr]
 
     def _help(self, request: Request) -> None:
+        from claude_nb.commands import usages
+
         print(HELP.format(commands="\n".join(usages())), end="")
 
     def _show_chat(self, request: Request) -> None:
@@ -176,6 +184,8 @@ class ClaudeMagics(Magics):
 
     def _check_command(self, session: Session, command: str) -> None:
         """Claude Code sends an unknown /word to the model as text; a typing error should not cost a turn."""
+        from claude_nb.commands import COMMANDS, start
+
         if not session.commands:
             start(session)
         theirs = session.commands

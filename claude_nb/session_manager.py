@@ -27,7 +27,6 @@ from claude_nb.errors import (
 from claude_nb.kernel.surroundings import Surroundings
 from claude_nb.logfile import start_log, stop_log
 from claude_nb.names import check_name
-from claude_nb.overview import SessionInfo, overview, status_facts
 from claude_nb.portal import Portal
 from claude_nb.registry import Record, Registry
 from claude_nb.roster import Roster
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from claude_nb.asking.desk import Desk
     from claude_nb.asking.permissions import Permissions
     from claude_nb.keeper import SessionKeeper
+    from claude_nb.overview import SessionInfo
     from claude_nb.session import Session
     from claude_nb.trust import Trusted
     from claude_nb.turn import Context
@@ -207,6 +207,8 @@ class SessionManager(Configuration):
 
     def overview(self, *, everyone: bool = False, archived: bool = False) -> list[SessionInfo]:
         """The folder's sessions (all of this user with `everyone`), the last active first."""
+        from claude_nb.overview import overview  # not needed for loading, which is to be quick
+
         folder = None if everyone else self.folder
         records = self.registry.records(folder, archived=archived)
         mine = {record.id for record in records}
@@ -231,6 +233,8 @@ class SessionManager(Configuration):
 
     def status(self, session: Session) -> dict[str, str]:
         """Everything about one session, as words by name; for `/status`."""
+        from claude_nb.overview import status_facts
+
         facts = status_facts(session, self.keeper.idle_timeout_of(session))
         if self.portal.running:
             with contextlib.suppress(Exception):  # Claude Code may be too old, or too busy to say it
