@@ -57,7 +57,7 @@ def load(shell: InteractiveShell) -> None:
     shell.Completer.custom_matchers.append(matcher)
     shell.configurables.append(manager)  # type: ignore[arg-type]
     manager.surroundings.install()
-    warmer, hook = Warmer(shell, manager.sweep), _hook(shell, manager)
+    warmer, hook = Warmer(shell, lambda: _prepare(manager)), _hook(shell, manager)
     _loaded = _Loaded(shell, magics, warmer, matcher, hook, LastOfAll())
     _loaded.warmer.start()
 
@@ -83,6 +83,15 @@ def unload(shell: InteractiveShell) -> None:
     if manager in configurables:
         configurables.remove(manager)
     manager.shutdown("the extension was unloaded")
+
+
+def _prepare(manager: SessionManager) -> None:
+    """While nobody waits: import what a first prompt needs and loading has left out, and sweep."""
+    import claude_nb.commands
+    import claude_nb.keeper
+    import claude_nb.session  # noqa: F401
+
+    manager.sweep()
 
 
 def _make_matcher(manager: SessionManager) -> Any:

@@ -24,10 +24,10 @@ from claude_nb.errors import (
     ShuttingDown,
     TurnInterrupted,
 )
-from claude_nb.prompt_line import PromptLineError, Request, nearest, parse_cell, parse_line
 from claude_nb.words import counted
 
 if TYPE_CHECKING:
+    from claude_nb.prompt_line import Request
     from claude_nb.render.cards import OutputMode
     from claude_nb.render.live import Output
     from claude_nb.reply import Reply
@@ -62,7 +62,7 @@ Kernel > Interrupt (or Ctrl-C) ends the turn and keeps the session.
 """
 
 
-_MISTAKES = (PromptLineError, InvalidName, ShuttingDown, SessionExists, SessionInUse, SessionNotFound)
+_MISTAKES = (InvalidName, ShuttingDown, SessionExists, SessionInUse, SessionNotFound)
 
 
 @magics_class
@@ -77,10 +77,13 @@ class ClaudeMagics(Magics):
     @line_cell_magic
     def claude(self, line: str, cell: str | None = None) -> Reply | None:
         """Ask Claude in a persistent session of this kernel. `%claude /help` says more."""
+        # Loading is to be quick: what only a prompt or a command needs is imported with the first one.
+        from claude_nb.prompt_line import PromptLineError, parse_cell, parse_line
+
         try:
             request = parse_line(line) if cell is None else parse_cell(line, cell)
             return self._answer(request)
-        except _MISTAKES as error:
+        except (PromptLineError, *_MISTAKES) as error:
             raise UsageError(str(error)) from None
         except ClaudeNbError as error:
             in_one_line(error)
@@ -103,13 +106,13 @@ class ClaudeMagics(Magics):
         return self._ask(session, request)
 
     def _is_ours(self, command: str) -> bool:
-        from claude_nb.commands import COMMANDS  # not needed for loading, which is to be quick
+        from claude_nb.commands import COMMANDS
 
         return command in _SHOWN_HERE or command in COMMANDS
 
     def _steer(self, request: Request, command: str) -> None:
         """Run one of our own commands."""
-        if replace(request, prompt="", command=None, arguments="") != Request():
+        if replace(request, prompt="", command=None, arguments="") != type(request)():
             raise UsageError(f"Options are for prompts; write `%claude /{command}` without one.")
         try:
             if command in _SHOWN_HERE:
@@ -185,6 +188,7 @@ class ClaudeMagics(Magics):
     def _check_command(self, session: Session, command: str) -> None:
         """Claude Code sends an unknown /word to the model as text; a typing error should not cost a turn."""
         from claude_nb.commands import COMMANDS, start
+        from claude_nb.prompt_line import nearest
 
         if not session.commands:
             start(session)

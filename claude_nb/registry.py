@@ -121,6 +121,12 @@ class Record:
 
 
 _FIELDS = {f.name: _JSON_TYPES[str(f.type)] for f in dataclasses.fields(Record) if f.name != "unknown"}
+COPIED_BY_FORK = (
+    "model", "agent", "permission_mode", "append_system_prompt", "idle_timeout", "cwd", "turns"
+)  # fmt: skip
+
+assert set(COPIED_BY_FORK) <= set(_FIELDS)
+
 _REQUIRED = ("id", "name", "folder", "session_id")
 
 

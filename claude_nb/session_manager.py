@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
-import dataclasses
 import logging
 import os
 import sys
@@ -17,7 +16,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from claude_nb import transcript
 from claude_nb.configuration import Configuration
 from claude_nb.errors import (
     ClaudeNbError,
@@ -28,8 +26,6 @@ from claude_nb.kernel.surroundings import Surroundings
 from claude_nb.logfile import start_log, stop_log
 from claude_nb.names import check_name
 from claude_nb.portal import Portal
-from claude_nb.registry import Record, Registry
-from claude_nb.roster import Roster
 from claude_nb.shutdown import KERNEL_BACKGROUND, KERNEL_IDLE, Budget, shut_down
 from claude_nb.state import ALIVE, State
 
@@ -39,6 +35,8 @@ if TYPE_CHECKING:
     from claude_nb.asking.permissions import Permissions
     from claude_nb.keeper import SessionKeeper
     from claude_nb.overview import SessionInfo
+    from claude_nb.registry import Registry
+    from claude_nb.roster import Roster
     from claude_nb.session import Session
     from claude_nb.trust import Trusted
     from claude_nb.turn import Context
@@ -64,7 +62,6 @@ class SessionManager(Configuration):
         self.folder = Path.cwd()
         self.portal = Portal()
         self.surroundings = Surroundings(self.parent if hasattr(self.parent, "user_ns") else None)
-        self.roster = Roster(self, self._on_joined)
         self._closing: str | None = None
         self._log: logging.Handler | None = None
         self._sweeping = False
@@ -75,10 +72,17 @@ class SessionManager(Configuration):
     def __repr__(self) -> str:
         return f"<SessionManager of {self.folder}, {len(self.sessions)} sessions>"
 
+    @cached_property
+    def roster(self) -> Roster:
+        """Which sessions this kernel uses."""
+        from claude_nb.roster import Roster  # not needed for loading, which is to be quick
+
+        return Roster(self, self._on_joined)
+
     @property
     def sessions(self) -> dict[str, Session]:
         """Those that this kernel uses, by their records' ids."""
-        return self.roster.sessions
+        return self.roster.sessions if "roster" in vars(self) else {}
 
     # -- sessions -----------------------------------------------------------------------------
 
@@ -136,11 +140,14 @@ class SessionManager(Configuration):
         """A copy of a session as it stands, under another name; the two go their own ways from here."""
         from claude_agent_sdk import fork_session
 
+        from claude_nb import transcript
+        from claude_nb.registry import COPIED_BY_FORK
+
         source = self.existing(name)
         if not transcript.has_history(source.id, self.child_environ()):
             raise ClaudeNbError(f"Session {source.name!r} has nothing to copy yet. Ask something first.")
         copy = fork_session(source.id)
-        kept = {key: getattr(source.record, key) for key in _COPIED_BY_FORK}
+        kept = {key: getattr(source.record, key) for key in COPIED_BY_FORK}
         with self.roster.lock:
             return self.roster.new(
                 new or source.name, numbered=new is None, **kept, session_id=copy.session_id
@@ -203,6 +210,8 @@ class SessionManager(Configuration):
     @cached_property
     def registry(self) -> Registry:
         """The records of this user's sessions."""
+        from claude_nb.registry import Registry
+
         return Registry.default()
 
     def overview(self, *, everyone: bool = False, archived: bool = False) -> list[SessionInfo]:
@@ -334,7 +343,8 @@ class SessionManager(Configuration):
                 ending.result(patience)
             except TimeoutError:
                 log.warning("[shutdown] not done after %.1f s; the guards end the rest", patience)
-        self.roster.let_go_of_all()
+        if self.sessions:
+            self.roster.let_go_of_all()
         if self._log is not None:
             stop_log(self._log)
 
@@ -348,13 +358,6 @@ class SessionManager(Configuration):
         if "claude_agent_sdk" in sys.modules and self._closing is None:
             atexit.unregister(self._at_exit)
             atexit.register(self._at_exit)
-
-
-_COPIED_BY_FORK = (
-    "model", "agent", "permission_mode", "append_system_prompt", "idle_timeout", "cwd", "turns"
-)  # fmt: skip
-
-assert set(_COPIED_BY_FORK) <= {field.name for field in dataclasses.fields(Record)}
 
 
 def _refuse_windows() -> None:
