@@ -27,6 +27,7 @@ NAMES = (
     "suspended",
     "recorded",
     "endings",
+    "chat_clicks",
     "chat_streaming",
     "chat_open",
     "chat_memory",

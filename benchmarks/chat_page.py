@@ -81,6 +81,11 @@ class Notebook:
         self.wait("number => gauge.ran(number)", number)
         return number
 
+    def start(self) -> None:
+        """Run the next cell, and do not wait for its end."""
+        self._take()
+        self._press()
+
     def open_chat(self, text: str) -> float:
         """Run the next cell, which shows a chat: the seconds from the keys being pressed until the last
         message in it is in sight, which is this one."""
@@ -126,7 +131,7 @@ class Lab:
     """A JupyterLab that answers, and a browser."""
 
     def __init__(self, folder: Path, url: str, token: str, browser: Browser) -> None:
-        self._folder, self._url, self._token = folder, url, token
+        self.folder, self._url, self._token = folder, url, token
         self._context = browser.new_context(viewport=VIEWPORT)  # type: ignore[arg-type]
         self._context.add_init_script(path=GAUGE)
 
@@ -134,7 +139,7 @@ class Lab:
     def notebook(self, *sources: str) -> Iterator[Notebook]:
         """A new notebook with these cells and a kernel of its own, which is shut down at the end."""
         name = f"{uuid.uuid4().hex[:8]}.ipynb"
-        write(self._folder / name, sources)
+        write(self.folder / name, sources)
         page, traffic = self._context.new_page(), Traffic()
         page.set_default_timeout(PATIENCE * 1000)
         page.on("websocket", traffic.listen)

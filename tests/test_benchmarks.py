@@ -35,7 +35,7 @@ WITH_THE_FIRST_PROMPT = (
 
 
 # One run of these takes most of a minute: `make bench` has them, and other tests do the same once.
-LONG = {"streaming", "endings", "large_line", "suspended", "chat_streaming", "chat_open"}
+LONG = {"streaming", "endings", "large_line", "suspended", "chat_clicks", "chat_streaming", "chat_open"}
 
 
 @pytest.mark.kernel
