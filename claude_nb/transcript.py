@@ -79,9 +79,9 @@ def last_reply_recorded(transcript: Path, reply: str) -> bool:
     return False
 
 
-def last_entries(transcript: Path, most: int = _TAIL) -> Iterator[dict[str, Any]]:
-    """The transcript's entries from the last one on, of its last `most` bytes."""
-    for line in _lines_backwards(transcript, most):
+def last_entries(transcript: Path, most: int = _TAIL, *, chunk: int = _CHUNK) -> Iterator[dict[str, Any]]:
+    """The transcript's entries from the last one on, of its last `most` bytes, `chunk` read at a time."""
+    for line in _lines_backwards(transcript, most, chunk):
         try:
             entry = json.loads(line)
         except ValueError:
@@ -90,13 +90,13 @@ def last_entries(transcript: Path, most: int = _TAIL) -> Iterator[dict[str, Any]
             yield entry
 
 
-def _lines_backwards(path: Path, most: int) -> Iterator[bytes]:
+def _lines_backwards(path: Path, most: int, chunk: int) -> Iterator[bytes]:
     with path.open("rb") as file:
         position = file.seek(0, os.SEEK_END)
         first = max(0, position - most)
         pieces: list[bytes] = []  # of the line that began further up, the last one first
         while position > first:
-            size = min(_CHUNK, position - first)
+            size = min(chunk, position - first)
             position = file.seek(position - size)
             *lines, tail = file.read(size).split(b"\n")[::-1]
             if lines:

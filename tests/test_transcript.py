@@ -107,15 +107,12 @@ def test_a_line_that_is_cut_off_counts_for_nothing(original: Path) -> None:
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 7, 64, 1000])
-def test_lines_are_read_from_the_end_whatever_their_length(
-    chunk: int, original: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(transcript, "_CHUNK", chunk)
+def test_lines_are_read_from_the_end_whatever_their_length(chunk: int, original: Path) -> None:
     entries = [user("x" * 300), assistant("é漢字" * 50, uuid="w"), user(""), LAST_PROMPT]
     original.write_bytes(lines(*entries))
-    assert list(transcript.last_entries(original)) == entries[::-1]
+    assert list(transcript.last_entries(original, chunk=chunk)) == entries[::-1]
     original.write_bytes(b"\n\n" + lines(*entries)[:-1])
-    assert list(transcript.last_entries(original)) == entries[::-1]
+    assert list(transcript.last_entries(original, chunk=chunk)) == entries[::-1]
 
 
 def test_no_more_than_the_end_is_read(original: Path) -> None:
