@@ -57,14 +57,14 @@ class Shared:
         unset = sorted(self.environment.keys() - os.environ.keys())
         self.kernel.run_unseen(f"{FRESH}.begin({str(folder)!r}, {dict(os.environ)!r}, {unset!r})")
 
-    def clean(self) -> bool:
+    def clean(self, patience: float) -> bool:
         """Take away what the test has left; whether asyncio is as it was, too."""
         changed = self.kernel.run_unseen(f"{FRESH}.end()", f"{FRESH}.asyncio_is_changed")
-        self.wait_until_childless()
+        self.wait_until_childless(patience)
         return changed == "False"
 
-    def wait_until_childless(self) -> None:
-        deadline = time.monotonic() + CHILDLESS_PATIENCE
+    def wait_until_childless(self, patience: float) -> None:
+        deadline = time.monotonic() + patience
         while left := self.process.children(recursive=True):
             assert time.monotonic() < deadline, f"still there below the kernel: {left}"
             time.sleep(0.02)
@@ -76,7 +76,8 @@ class SharedKernels:
     One that a test has failed with is not used again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, childless_patience: float = CHILDLESS_PATIENCE) -> None:
+        self._patience = childless_patience
         self._shared: dict[tuple[Path | None, bool], Shared] = {}
 
     def __enter__(self) -> Self:
@@ -111,7 +112,7 @@ class SharedKernels:
             yield shared.kernel
             if shared.kernel.spoiled:
                 return
-            place = overlay, shared.clean()
+            place = overlay, shared.clean(self._patience)
             if place not in self._shared:
                 self._shared[place] = shared
                 stack.pop_all()

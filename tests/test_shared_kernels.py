@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import pytest
-import shared_kernels
 from kernel_kit import MANAGER
 from shared_kernels import SharedKernels
 
@@ -62,13 +61,13 @@ def leave_a_child(kernels: SharedKernels, folder: Path) -> None:
 
 
 def test_a_kernel_in_which_something_was_left_running_is_told_and_replaced(
-    kernels: SharedKernels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    private_home: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(shared_kernels, "CHILDLESS_PATIENCE", 0.5)
-    with pytest.raises(AssertionError, match="still there"):
-        leave_a_child(kernels, tmp_path)
-    with kernels.lend(tmp_path) as kernel:
-        assert kernel.pid != int((tmp_path / "pid").read_text())
+    with SharedKernels(childless_patience=0.5) as kernels:
+        with pytest.raises(AssertionError, match="still there"):
+            leave_a_child(kernels, tmp_path)
+        with kernels.lend(tmp_path) as kernel:
+            assert kernel.pid != int((tmp_path / "pid").read_text())
 
 
 def test_a_kernel_that_a_test_has_failed_with_is_replaced(kernels: SharedKernels, tmp_path: Path) -> None:
