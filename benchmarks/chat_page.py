@@ -6,10 +6,8 @@ counted where they come in, at the page's websocket.
 
 from __future__ import annotations
 
-import json
 import os
 import time
-import urllib.request
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +19,7 @@ import nbformat
 from playwright.sync_api import Browser, Locator, Page, WebSocket
 
 from tools.chromium import chromium
-from tools.jupyter_server import QUIET, jupyter_server, private_folders, write_settings
+from tools.jupyter_server import QUIET, Running, jupyter_server, private_folders, write_settings
 
 # A cold JupyterLab and a first turn on a loaded machine; the longest wait is for ten seconds of a reply.
 PATIENCE = 120.0
@@ -130,8 +128,8 @@ class Notebook:
 class Lab:
     """A JupyterLab that answers, and a browser."""
 
-    def __init__(self, folder: Path, url: str, token: str, browser: Browser) -> None:
-        self.folder, self._url, self._token = folder, url, token
+    def __init__(self, folder: Path, server: Running, browser: Browser) -> None:
+        self.folder, self._server = folder, server
         self._context = browser.new_context(viewport=VIEWPORT)  # type: ignore[arg-type]
         self._context.add_init_script(path=GAUGE)
 
@@ -143,25 +141,13 @@ class Lab:
         page, traffic = self._context.new_page(), Traffic()
         page.set_default_timeout(PATIENCE * 1000)
         page.on("websocket", traffic.listen)
-        page.goto(f"{self._url}lab/workspaces/{name[:8]}/tree/{name}?token={self._token}")
+        page.goto(f"{self._server.url}lab/workspaces/{name[:8]}/tree/{name}?token={self._server.token}")
         page.get_by_text("(ipykernel) | Idle").wait_for()  # in the status bar
         try:
             yield Notebook(page, traffic)
         finally:
             page.close()
-            self._end_kernels()
-
-    def _end_kernels(self) -> None:
-        """A session belongs to one kernel at a time: the next one waits until this one is gone."""
-        for kernel in self._ask("GET", "kernels"):
-            self._ask("DELETE", f"kernels/{kernel['id']}")
-
-    def _ask(self, method: str, path: str) -> Any:
-        headers = {"Authorization": f"token {self._token}"}
-        request = urllib.request.Request(f"{self._url}api/{path}", method=method, headers=headers)
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-            body = answer.read()
-        return json.loads(body) if body else None
+            self._server.end_kernels()  # a session belongs to one kernel at a time
 
 
 @contextmanager
@@ -172,7 +158,7 @@ def lab(folder: Path) -> Iterator[Lab]:
     own = {name: path for name, path in own.items() if name not in os.environ}  # else the sandbox's
     log = folder.parent / "jupyterlab" / "server.log"
     with jupyter_server("jupyterlab", folder, log, own) as server, chromium() as browser:
-        yield Lab(folder, server.url, server.token, browser)
+        yield Lab(folder, server, browser)
 
 
 def write(file: Path, sources: Sequence[str]) -> None:

@@ -304,7 +304,7 @@ class Turn:
 
     def warn(self, sentence: str) -> None:
         """One line more for the turn's reader; the first of its kind is enough."""
-        if self.news is None or not self._warned:
+        if not self._warned:
             self._warned = True
             self.news = f"{self.news} {sentence}" if self.news else sentence
             self._changed()

@@ -28,13 +28,6 @@ GENTLE = sorted(
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "session"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
 def session(folder: Path) -> Iterator[Session]:
     session = Session(folder, grace=GRACE)
     try:

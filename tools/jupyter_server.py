@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,20 @@ class Running:
     url: str
     token: str
     process: subprocess.Popen[bytes]
+
+    def api(self, method: str, path: str) -> Any:
+        """What the server's REST interface answers."""
+        headers = {"Authorization": f"token {self.token}"}
+        request = urllib.request.Request(f"{self.url}api/{path}", method=method, headers=headers)
+        with urllib.request.urlopen(request, timeout=_START_PATIENCE) as answer:
+            body = answer.read()
+        return json.loads(body) if body else None
+
+    def end_kernels(self, but: Collection[str] = ()) -> None:
+        """Shut the kernels down, as Kernel > Shut Down does, except those with these ids."""
+        for kernel in self.api("GET", "kernels"):
+            if kernel["id"] not in but:
+                self.api("DELETE", f"kernels/{kernel['id']}")
 
 
 def private_folders(place: Path) -> dict[str, str]:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import time
-import urllib.request
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +21,7 @@ import nbformat
 import psutil
 from playwright.sync_api import ConsoleMessage, Dialog, Locator, Page, expect
 
-from tools.jupyter_server import QUIET, jupyter_server, private_folders, write_settings
+from tools.jupyter_server import QUIET, Running, jupyter_server, private_folders, write_settings
 
 Application = Literal["lab", "notebook"]
 
@@ -46,34 +44,17 @@ ARTIFACTS = Path(
 
 
 @dataclass(frozen=True)
-class Server:
+class Server(Running):
     """A Jupyter server that answers, and the folder that it serves."""
 
     application: Application
     folder: Path
-    url: str
-    token: str
-    process: subprocess.Popen[bytes]
 
     def address(self, path: str) -> str:
         """Where the application shows a notebook."""
         # A workspace of its own, so that nothing else is opened again with it.
         place = f"lab/workspaces/{uuid.uuid4().hex[:8]}/tree" if self.application == "lab" else "notebooks"
         return f"{self.url}{place}/{path}?token={self.token}"
-
-    def api(self, method: str, path: str) -> Any:
-        """What the server's REST interface answers."""
-        headers = {"Authorization": f"token {self.token}"}
-        request = urllib.request.Request(f"{self.url}api/{path}", method=method, headers=headers)
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-            body = answer.read()
-        return json.loads(body) if body else None
-
-    def end_kernels(self, but: Collection[str] = ()) -> None:
-        """Shut the kernels down, as Kernel > Shut Down does, except those with these ids."""
-        for kernel in self.api("GET", "kernels"):
-            if kernel["id"] not in but:
-                self.api("DELETE", f"kernels/{kernel['id']}")
 
 
 @contextmanager
@@ -88,7 +69,7 @@ def frontend_server(
     options = [f"--{app}.expose_app_in_browser=True"]
     log = place / "server.log"
     with jupyter_server(module, folder, log, {**own, **environment}, *options) as running:
-        yield Server(application, folder, running.url, running.token, running.process)
+        yield Server(running.url, running.token, running.process, application, folder)
 
 
 # -- the browser -----------------------------------------------------------------------------------
