@@ -8,6 +8,7 @@ the notebook, holds only what is equal in every run: no times, tokens, pids or i
 from __future__ import annotations
 
 import re
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -35,13 +36,16 @@ _ENDINGS = {
 class Page:
     """The Markdown of one turn, as it grows.
 
-    With `explain` a failure is told here; otherwise the cell's own error tells it.
+    With `explain` a failure is told here; otherwise the cell's own error tells it. Any thread may ask: an
+    interrupt ends a turn in the main thread while another one still shows it.
     """
 
     def __init__(self, turn: Turn, mode: OutputMode, *, explain: bool = False) -> None:
         self._turn = turn
         self._mode = mode
         self._explain = explain
+        # What is kept from one showing to the next is changed by each, so one is made after the other.
+        self._lock = threading.Lock()
         self._texts: dict[int, HarmlessStream] = {}
         self._taken: dict[int, int] = {}
         # What is finished, by block; a live tool's card tells its time, a final one does not.
@@ -50,13 +54,15 @@ class Page:
     def live(self, now: float | None = None) -> str:
         """The turn as it stands, with a status line."""
         now = time.monotonic() if now is None else now
-        parts = self._parts(now)
+        with self._lock:
+            parts = self._parts(now)
         parts.append(status_line(status_words(self._turn, now)))
         return _join(parts)
 
     def final(self) -> str:
         """The turn after its end, as it is saved."""
-        parts = self._parts(None)
+        with self._lock:
+            parts = self._parts(None)
         reply = self._turn.reply
         if reply is not None and reply.status in _ENDINGS:
             parts.append(_ending(reply, self._explain, bool(parts)))

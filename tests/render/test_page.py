@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Barrier
 from typing import cast
 
 import pytest
@@ -65,3 +70,35 @@ def test_a_reply_that_no_page_can_take_is_cut_and_says_so() -> None:
     text.settle("word " * (MOST_SHOWN // 5 + 2000))
     assert "10,000 more characters are not shown" in page.final()
     assert len(page.final()) < MOST_SHOWN + 200
+
+
+@contextmanager
+def threads_that_alternate_often() -> Iterator[None]:
+    """Nearly at every instruction, so that what two of them share is seen half changed."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+def test_two_threads_that_ask_at_once_each_get_the_whole_text() -> None:
+    """The main thread shows how a turn ended while another thread still shows how it grows."""
+    whole = "\n\n".join(f"Paragraph {number} with **bold** and `code`." for number in range(20))
+    with ThreadPoolExecutor(1) as other, threads_that_alternate_often():
+        for _ in range(40):
+            text = TextBlock(whole[:100])
+            page, together = page_of(text), Barrier(2)
+            page.live(1.0)
+            text.grow(whole[100:])
+
+            def ask_live(page: Page = page, together: Barrier = together) -> str:
+                together.wait()
+                return page.live(1.0)
+
+            live = other.submit(ask_live)
+            together.wait()
+            final = page.final()
+            assert final == whole
+            assert live.result().startswith(whole + "\n\n<small>")
