@@ -38,13 +38,8 @@ format: $(VENV)/test.stamp ## ruff, mending what it can
 types: $(VENV)/test.stamp ## mypy
 	$(BIN)/mypy
 
-# Exit code 1 is "some failed": these are tried once more, without the load of the others. A test that fails
-# only in the crowd is listed in the output twice, and is a mistake of its own to look for.
 unit: browser-is-there $(VENV)/test.stamp $(VENV)/oldest.stamp ## pytest, all of tests/
-	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS) || { \
-	  [ $$? = 1 ] || exit 1; \
-	  echo "Once more, one at a time, what has failed:"; \
-	  $(BIN)/pytest --last-failed --last-failed-no-failures none --maxfail 1 $(PYTEST_ARGS); }
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 # Twice: what a first run leaves behind must not change the second.
 notebooks: $(VENV)/test.stamp ## the example notebooks give what they show, twice
