@@ -145,6 +145,11 @@ def test_a_figure_is_told_in_words() -> None:
     assert "axes: 2" in told
     assert "title 'Mass', x 'year', lines: 1" in told
     assert "growth" in told
+    assert "data: x from 0 to 1, y from 1 to 2" in told
+    assert left._stale_viewlims["x"], "what the look is not to settle"
+    left.set_xlim(-1, 7)
+    left.get_ylim()
+    assert "  x from -1 to 7, y from 0.95 to 2.05" in inspect_value("fig", figure)
 
 
 def big_memmap(folder: Path) -> Any:

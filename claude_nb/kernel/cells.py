@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from claude_nb.kernel.plain import shorten
 from claude_nb.kernel.running import RunningCell, the_running_cell
+from claude_nb.kernel.shown import ShownPictures
 
 if TYPE_CHECKING:
     from claude_nb.kernel.tracebacks import CellError
@@ -77,6 +78,7 @@ class CellRecorder:
         self._lock = threading.RLock()
         self._thread = threading.local()
         self._last_number = 0
+        self.pictures = ShownPictures()
 
     def install(self, shell: Any) -> None:
         """Record from the next cell on."""
@@ -116,6 +118,11 @@ class CellRecorder:
         with self._lock:
             return [self._note(running) for running in self._stack]
 
+    def threads(self) -> set[int]:
+        """The threads in which cells run now; not those of prompts, which only wait."""
+        with self._lock:
+            return {running.thread for running in self._stack if not running.is_prompt}
+
     def last_error(self) -> Cell | None:
         """The last of the user's own cells that failed."""
         return next((cell for cell in reversed(self.cells()) if cell.error and not cell.ours), None)
@@ -149,7 +156,7 @@ class CellRecorder:
             outer = the_running_cell(self._stack)
             prompt = is_prompt(info.raw_cell)
             ours = getattr(self._thread, "ours", False) or prompt or (outer is not None and outer.ours)
-            running = RunningCell(self._shell, info, ours, self._stack, prompt)
+            running = RunningCell(self._shell, info, ours, self._stack, prompt, self.pictures)
             with self._lock:
                 self._stack.append(running)
             running.listen()

@@ -145,6 +145,15 @@ class MainThread:
         self._tell_loop()
         return job.future
 
+    @property
+    def waits(self) -> bool:
+        """A cell in the main thread waits for a turn now."""
+        return bool(self._waited)
+
+    def has_time(self) -> bool:
+        """A job would be done soon: a cell of ours waits, or the loop turns when there is none."""
+        return self.waits or self._loop() is not None
+
     def waits_for(self, turn: Ends) -> bool:
         """The main thread waits for that turn now, perhaps in a nested way."""
         return turn in self._waited

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from claude_nb.kernel.context import as_data, variables_of
 from claude_nb.kernel.secrets import mask
 from claude_nb.prompt_line import PromptLineError
+
+if TYPE_CHECKING:
+    from claude_nb.kernel.drawing import Picture
 
 _KEYS = r"""(?:\[(?:"[^"\n\]]{0,200}"|'[^'\n\]]{0,200}'|-?\d{1,18})\])*+"""
 _NAME = rf"(?:[^\W\d]\w*+){_KEYS}"
@@ -83,7 +86,13 @@ def find(prompt: str) -> list[Mention]:
     return found
 
 
-def resolve_all(prompt: str, namespace: Mapping[str, Any], folder: Path, look: Looks) -> Resolved:
+def resolve_all(
+    prompt: str,
+    namespace: Mapping[str, Any],
+    folder: Path,
+    look: Looks,
+    draw: Callable[[Any], Picture],
+) -> Resolved:
     """What the prompt's mentions of variables stand for. Raises `UnknownMention`."""
     resolved = Resolved()
     for path, target in _variables(prompt, namespace, folder).items():
@@ -92,9 +101,11 @@ def resolve_all(prompt: str, namespace: Mapping[str, Any], folder: Path, look: L
         except KeyError as error:
             raise UnknownMention(_message(target, str(error.args[0])), target) from None
         resolved.texts.append(_told(path, value, look))
-        picture = _picture_of(value)
-        if picture is not None:
-            resolved.images.append((f"@{path}", picture))
+        picture = draw(value)
+        if picture.png is not None:
+            resolved.images.append((f"@{path}: {picture.note}" if picture.note else f"@{path}", picture.png))
+        elif picture.note:
+            resolved.texts.append(f"@{path}: {picture.note}")
     return resolved
 
 
@@ -232,9 +243,3 @@ def _told(path: str, value: Any, look: Looks) -> str:
     if type(value) is str and mask(assigned := f"{path} = {value[:1_000]!r}") != assigned:
         summary = f"{path}: a text of {len(value):,} characters, masked because it looks like a secret"
     return as_data(f"What @{path} is, which the prompt mentions.", summary)
-
-
-def _picture_of(value: Any) -> bytes | None:
-    from claude_nb.kernel.pictures import picture_of
-
-    return picture_of(value)

@@ -1,6 +1,7 @@
 """Figures and images of the user's as PNG, bounded in size, and the figures that pyplot holds open.
 
-Drawing a figure runs what its artists do when they are drawn; that is what the user asked to see.
+Drawing a figure runs what its artists do when they are drawn; that is what the user asked to see. `drawing`
+knows when that does no harm.
 """
 
 from __future__ import annotations
@@ -51,13 +52,29 @@ def open_figures() -> list[tuple[str, Any]]:
     return [(f"Figure {number}", manager.canvas.figure) for number, manager in sorted(managers.items())]
 
 
+def is_drawn(value: Any) -> bool:
+    """Whether its picture comes from a library that must not be used by two threads at a time."""
+    try:
+        return know(value).kind in ("figure", "axes", "picture")
+    except Exception:
+        return False
+
+
+def whole_of(value: Any) -> Any:
+    """The figure that axes or a part of a figure stand in, as it is displayed; any other value itself."""
+    found = value.get_figure() if know(value).kind == "axes" else value
+    while is_from(type(found), "matplotlib") and attribute(found, "_parent") is not None:
+        found = attribute(found, "_parent")
+    return found
+
+
 def drawn(value: Any) -> bytes | None:
     """The value as PNG, whatever its size as a file."""
     known = know(value)
     if known.kind == "figure":
         return figure_png(value)
     if known.kind == "axes":
-        return figure_png(value.get_figure())
+        return figure_png(whole_of(value))
     if known.kind == "picture":
         return image_png(value)
     return displayed_png(value)
@@ -65,8 +82,7 @@ def drawn(value: Any) -> bytes | None:
 
 def figure_png(figure: Any) -> bytes | None:
     """A figure as the notebook shows it: with what stands a little outside, at most `PIXELS` on a side."""
-    while is_from(type(figure), "matplotlib") and attribute(figure, "_parent") is not None:
-        figure = attribute(figure, "_parent")
+    figure = whole_of(figure)
     if know(figure).kind != "figure":
         return None
     png = saved(figure, PIXELS)

@@ -16,6 +16,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from claude_nb.kernel.plain import BoundedText, clean, shorten
+from claude_nb.kernel.shown import ShownPictures
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,15 @@ def the_running_cell(stack: list[RunningCell]) -> RunningCell | None:
 class RunningCell:
     """What is known of a cell so far."""
 
-    def __init__(self, shell: Any, info: Any, ours: bool, stack: list[RunningCell], is_prompt: bool) -> None:
+    def __init__(
+        self,
+        shell: Any,
+        info: Any,
+        ours: bool,
+        stack: list[RunningCell],
+        is_prompt: bool,
+        pictures: ShownPictures,
+    ) -> None:
         self.info = info
         self.ours = ours
         self.source = shorten(info.raw_cell, LONGEST_TEXT)
@@ -60,7 +69,8 @@ class RunningCell:
         self.listening = False
         self._shell = shell
         self._terminal = getattr(shell, "kernel", None) is None
-        self._is_prompt = is_prompt
+        self.is_prompt = is_prompt
+        self._pictures = pictures
         self._stack = stack
         self.nested = False
         self._outer: RunningCell | None = None
@@ -99,6 +109,7 @@ class RunningCell:
             self._replace(publisher, "publish", self._publish)
             self._replace(publisher, "clear_output", self._clear_output)
         self._replace(hook, "write_format_data", self._write_format_data)
+        self._replace(self._shell.display_formatter, "format", self._format)
         if self._terminal:
             # A terminal shows all this by printing it, which is no output of the cell's own.
             for owner, name in ((hook, "write_output_prompt"), *self._errors()):
@@ -158,7 +169,7 @@ class RunningCell:
 
     def _notes(self) -> bool:
         """What is put out here and now is this cell's, and to be noted."""
-        if self._is_prompt and self._terminal:
+        if self.is_prompt and self._terminal:
             return False  # a terminal has Claude's reply printed
         if the_running_cell(self._stack) is not self or os.getpid() != self._process:
             return False
@@ -211,6 +222,19 @@ class RunningCell:
 
         return write_format_data
 
+    def _format(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def format_(value: Any, *args: Any, **named: Any) -> Any:
+            answer = original(value, *args, **named)
+            try:
+                image = image_of(answer[0])
+                if image is not None:
+                    self._pictures.note(value, image)
+            except Exception:  # such as a value of which no weak reference can be had
+                log.debug("a picture is not remembered", exc_info=True)
+            return answer
+
+        return format_
+
     def _print_unnoted(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def unnoted(*args: Any, **named: Any) -> Any:
             with self.muted():
@@ -238,13 +262,20 @@ class RunningCell:
     def _note_image(self, key: Any, data: dict[str, Any]) -> None:
         if key not in self.images and len(self.images) >= _MOST_IMAGES:
             self.images.pop(next(iter(self.images)))
-        for kind in _IMAGES:
-            image = data.get(kind)
-            if isinstance(image, str) and len(image) <= _LARGEST_IMAGE * 4 // 3:
-                image = base64.b64decode(image)
-            if isinstance(image, bytes) and len(image) <= _LARGEST_IMAGE:
-                self.images[key] = image
-                return
+        image = image_of(data)
+        if image is not None:
+            self.images[key] = image
+
+
+def image_of(data: dict[str, Any]) -> bytes | None:
+    """The picture in a bundle of mime types, if it is not too large."""
+    for kind in _IMAGES:
+        image = data.get(kind)
+        if isinstance(image, str) and len(image) <= _LARGEST_IMAGE * 4 // 3:
+            image = base64.b64decode(image)
+        if isinstance(image, bytes) and len(image) <= _LARGEST_IMAGE:
+            return image
+    return None
 
 
 def text_of(data: dict[str, Any]) -> str:

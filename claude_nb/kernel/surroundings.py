@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +25,7 @@ from claude_nb.kernel.presence import someone_is_there
 if TYPE_CHECKING:
     from claude_nb.kernel.cells import CellRecorder
     from claude_nb.kernel.context import ContextKeeper
+    from claude_nb.kernel.drawing import Drawings
     from claude_nb.kernel.early import EarlyComms
     from claude_nb.kernel.place import Place
     from claude_nb.turn import Awaited, Context, Told, Turn
@@ -158,7 +160,7 @@ class Surroundings:
         from claude_nb.kernel import look
         from claude_nb.kernel.mentions import resolve_all
 
-        found = resolve_all(prompt, self.namespace, folder, look)
+        found = resolve_all(prompt, self.namespace, folder, look, self.drawings.of)
         blocks: list[Context] = [*found.texts]
         for label, image in found.images:
             blocks += [label, image_block(image)]
@@ -185,6 +187,13 @@ class Surroundings:
     def unrecorded(self) -> AbstractContextManager[None]:
         """What this thread shows meanwhile is no output of the user's."""
         return contextlib.nullcontext() if self.recorder is None else self.recorder.unrecorded()
+
+    @cached_property
+    def drawings(self) -> Drawings:
+        """Pictures of the user's figures."""
+        from claude_nb.kernel.drawing import Drawings
+
+        return Drawings(self.main_thread, lambda: self.recorder)
 
     @property
     def context(self) -> ContextKeeper:

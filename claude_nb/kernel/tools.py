@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from claude_nb.kernel.cells import as_text
+from claude_nb.kernel.drawing import Picture
 from claude_nb.kernel.execute import Execution
 from claude_nb.kernel.main_thread import Interrupted
 from claude_nb.kernel.secrets import mask
@@ -193,21 +194,28 @@ class KernelTools:
         return await _looked(lambda: self._pictures(name))
 
     def _pictures(self, name: str) -> Result:
-        from claude_nb.kernel import look, pictures
+        from claude_nb.kernel import look
 
         if name:
             try:
-                found = [pictures.picture_of(look.resolve(self._surroundings.namespace, name))]
+                value = look.resolve(self._surroundings.namespace, name)
             except KeyError as error:
                 return text(str(error.args[0]), failed=True)
-        else:
-            shown = [image for cell in self._recorded() for image in cell.images]
-            still_open = [pictures.picture_of(figure) for _, figure in pictures.open_figures()]
-            found = [*shown[-_PICTURES:], *still_open[:_PICTURES]]
-        images = [image for image in found if image]
-        if not images:
-            return text(f"{name} is no picture." if name else "There is no figure in the notebook.")
-        return {"content": [image_block(image) for image in images[-_PICTURES:]]}
+            picture = self._surroundings.drawings.of(value)
+            return _drawn([picture], [picture.note] if picture.note else [], f"{name} is no picture.")
+        shown = [Picture(image) for cell in self._recorded() for image in cell.images][-_PICTURES:]
+        drawn, notes = self._still_open()
+        return _drawn([*shown, *drawn], notes, "There is no figure in the notebook.")
+
+    def _still_open(self) -> tuple[list[Picture], list[str]]:
+        """The figures that pyplot holds, drawn; and what to know of those that could not be."""
+        from claude_nb.kernel.pictures import open_figures
+
+        pictures = {
+            title: self._surroundings.drawings.of(figure) for title, figure in open_figures()[:_PICTURES]
+        }
+        drawn = [picture for picture in pictures.values() if not picture.note]  # others are among the shown
+        return drawn, [f"{title}: {picture.note}" for title, picture in pictures.items() if picture.note]
 
     def _recorded(self) -> list[Cell]:
         recorder = self._surroundings.recorder
@@ -331,6 +339,15 @@ def _told(cell: Cell | None, execution: Execution, note: str) -> Result:
     content: list[dict[str, Any]] = [{"type": "text", "text": f"{words}\n{note}".strip()}]
     content += [image_block(image) for image in cell.images[:_PICTURES]]
     return {"content": content, "is_error": bool(note)}
+
+
+def _drawn(pictures: list[Picture], notes: list[str], none: str) -> Result:
+    """The last pictures, after what Claude should know of them; or that there is none."""
+    images = [image_block(picture.png) for picture in pictures if picture.png][-_PICTURES:]
+    if not images and not notes:
+        return text(none)
+    words = [{"type": "text", "text": "\n".join(notes)}] if notes else []
+    return {"content": [*words, *images], "is_error": not images}
 
 
 def image_block(image: bytes) -> dict[str, Any]:
