@@ -11,7 +11,7 @@ The map, each with one job; imports go downwards only:
     everywhere    the sessions of all kernels, from files: for cli and server
     commands      the commands that steer sessions     completion  Tab in %claude lines
     allowing      the commands about what Claude may see and do
-    answers       what commands answer with
+    answers       what commands answer with        help        what /help says
     extension     what loading adds to a shell; the one manager of a kernel
     session_manager   what one may do with a kernel's sessions, and their end
     roster        which sessions a kernel uses: meant, made, claimed, let go of

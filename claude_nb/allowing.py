@@ -25,17 +25,16 @@ if TYPE_CHECKING:
 _FOLDER = "the folder "
 
 
-def context(manager: SessionManager, words: list[str]) -> Answer:
-    """What would be sent along with the next prompt."""
-    blocks = manager.context_for(" ".join(words))
+def context(manager: SessionManager, words: list[str], session: Session) -> Answer:
+    """What would be sent along with the session's next prompt."""
+    blocks = manager.context_for(" ".join(words), session=session)
     if not blocks:
         return "Nothing would be sent along: nothing has happened since this session's last turn."
     return Verbatim("\n\n".join(block if isinstance(block, str) else "[an image]" for block in blocks))
 
 
-def permissions(manager: SessionManager, words: list[str]) -> Answer:
-    """What is allowed in the current session, or allow it, or forget it."""
-    session = manager.session()
+def permissions(manager: SessionManager, words: list[str], session: Session) -> Answer:
+    """What is allowed in the session, or allow it, or forget it."""
     match words:
         case []:
             return _what_is_allowed(manager, session)

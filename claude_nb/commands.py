@@ -22,37 +22,47 @@ if TYPE_CHECKING:
 
 # Starting takes a third of a second, with the import of the SDK two; a loaded machine gets more.
 _START_PATIENCE = 60.0
-# The column of the usages in the help.
-_USAGE_WIDTH = 34
-
 
 # What follows them is a prompt or a rule, in which a quotation mark is one.
 _TAKE_TEXT = frozenset({"context", "permissions"})
 
-Command = Callable[["SessionManager", list[str]], Answer]
+# The session that a name means, or none: the current one in a cell, the one that is shown in a chat.
+Meant = Callable[["str | None"], "Session"]
+Command = Callable[["SessionManager", list[str], Meant], Answer]
+
+# These need a cell or are about the prompt itself; who takes prompts does them.
+NEED_A_CELL = ("help", "clear", "show", "code", "widget")
 
 
-def run(name: str, manager: SessionManager, arguments: str) -> Answer:
-    """Run one of our commands. Raises `PromptLineError` and whatever the manager refuses with."""
+def run(name: str, manager: SessionManager, arguments: str, meant: Meant | None = None) -> Answer:
+    """Run one of our commands. Raises `PromptLineError` and whatever the manager refuses with.
+
+    `meant` gives the session that a name means, or no name; by default the current one.
+    """
     words = arguments.strip().split(" ") if name in _TAKE_TEXT else split_arguments(arguments)
-    return COMMANDS[name](manager, words if words != [""] else [])
+    return COMMANDS[name](manager, words if words != [""] else [], meant or manager.existing)
 
 
-def usages() -> list[str]:
-    """One line a command, for the help."""
-    return [_help_line(*str(command.__doc__).split("   ")) for command in COMMANDS.values()]
+def check_known(session: Session, command: str) -> None:
+    """Raise `Mistake` for a /word that neither we nor Claude Code know; it may have to be started for that.
 
+    Claude Code sends an unknown /word to the model as text; a typing error should not cost a turn.
+    """
+    from claude_nb.prompt_line import nearest
 
-def _help_line(usage: str, what: str) -> str:
-    if len(usage) > _USAGE_WIDTH:
-        usage += "\n" + " " * (_USAGE_WIDTH + 2)
-    return f"  {usage:<{_USAGE_WIDTH}}  {what}"
+    if not session.commands:
+        start(session)
+    theirs = session.commands
+    if theirs and command not in theirs:
+        near = nearest(command, [*NEED_A_CELL, *COMMANDS, *theirs])
+        hint = f" Did you mean /{near}?" if near else " `%claude /help` lists the commands."
+        raise Mistake(f"There is no command /{command}.{hint} To send it as text, write `-- /{command}`.")
 
 
 # -- making and choosing ---------------------------------------------------------------------------
 
 
-def new(manager: SessionManager, words: list[str]) -> Answer:
+def new(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/new NAME [--model M] [--agent A] [--cwd DIR] [--timeout MIN] [--append-system-prompt T]   make one"""
     options, rest = _options(words, NEW_OPTIONS)
     name = _one(rest, "/new NAME")
@@ -89,20 +99,20 @@ def _check_agent(manager: SessionManager, session: Session, former: str | None) 
         raise
 
 
-def switch(manager: SessionManager, words: list[str]) -> Answer:
+def switch(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/switch NAME   talk to another session; this one goes on"""
     session = manager.switch(_one(words, "/switch NAME"))
     return f"{session.name} is the current session now."
 
 
-def rename(manager: SessionManager, words: list[str]) -> Answer:
+def rename(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/rename OLD NEW   give a session another name"""
     if len(words) != 2:
         raise Mistake("Write `%claude /rename OLD NEW`; quote names with spaces.")
     return f"{words[0]} is called {manager.rename(*words).name} now."
 
 
-def fork(manager: SessionManager, words: list[str]) -> Answer:
+def fork(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/fork NAME [NEW]   copy a session with its conversation"""
     if not 1 <= len(words) <= 2:
         raise Mistake("Write `%claude /fork NAME [NEW]`; quote names with spaces.")
@@ -110,9 +120,9 @@ def fork(manager: SessionManager, words: list[str]) -> Answer:
     return f"{copy.name} is a copy of {words[0]}. `%claude /switch {_quoted(copy.name)}` goes there."
 
 
-def archive(manager: SessionManager, words: list[str]) -> Answer:
+def archive(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/archive [NAME]   stop a session and hide it; its conversation stays"""
-    name = manager.existing(_maybe_one(words, "/archive [NAME]")).name
+    name = meant(_maybe_one(words, "/archive [NAME]")).name
     manager.archive(name)
     return f"{name} is archived. `%claude /switch {_quoted(name)}` brings it back."
 
@@ -120,7 +130,7 @@ def archive(manager: SessionManager, words: list[str]) -> Answer:
 # -- looking ---------------------------------------------------------------------------------------
 
 
-def sessions(manager: SessionManager, words: list[str]) -> Answer:
+def sessions(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/sessions [--all]   the sessions of this folder, or all of yours"""
     if words not in ([], ["--all"]):
         raise Mistake("Write `%claude /sessions` or `%claude /sessions --all`.")
@@ -148,36 +158,36 @@ def _cells(info: SessionInfo) -> list[str]:
     return [mark, info.name, info.state, info.model or "", info.agent or "", str(info.turns), info.active]
 
 
-def status(manager: SessionManager, words: list[str]) -> Answer:
+def status(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/status [NAME]   everything about one session"""
-    session = manager.existing(_maybe_one(words, "/status [NAME]"))
+    session = meant(_maybe_one(words, "/status [NAME]"))
     facts = manager.status(session)
     return Table(["", ""], [[name, value] for name, value in facts.items()])
 
 
-def history(manager: SessionManager, words: list[str]) -> Answer:
+def history(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/history [N]   the last N prompts and replies (5)"""
     from claude_nb.history import told
 
     number = _number(_maybe_one(words, "/history [N]") or "5", "/history [N]")
-    return told(manager.session(), number)
+    return told(meant(None), number)
 
 
 # -- the process -----------------------------------------------------------------------------------
 
 
-def suspend(manager: SessionManager, words: list[str]) -> Answer:
+def suspend(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/suspend [NAME]   end the idle process until the next prompt"""
-    session = manager.existing(_maybe_one(words, "/suspend [NAME]"))
+    session = meant(_maybe_one(words, "/suspend [NAME]"))
     waiting = f"{session.name} is still being suspended"
     if wait_for(session.suspend(), manager.stop_patience, waiting):
         return f"{session.name} is suspended; the next prompt resumes it."
     return f"{session.name} is {session.state}, so there is nothing to suspend."
 
 
-def resume(manager: SessionManager, words: list[str]) -> Answer:
+def resume(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/resume [NAME]   have the process ready ahead of the next prompt"""
-    session = manager.existing(_maybe_one(words, "/resume [NAME]"))
+    session = meant(_maybe_one(words, "/resume [NAME]"))
     start(session)
     return f"{session.name} is ready."
 
@@ -187,9 +197,9 @@ def start(session: Session) -> None:
     wait_for(session.wake(), _START_PATIENCE, f"Claude Code does not answer for {session.name}")
 
 
-def interrupt(manager: SessionManager, words: list[str]) -> Answer:
+def interrupt(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/interrupt [NAME]   end the running turn, keep the session"""
-    session = manager.existing(_maybe_one(words, "/interrupt [NAME]"))
+    session = meant(_maybe_one(words, "/interrupt [NAME]"))
     turn = session.running
     if turn is None:
         return f"{session.name} has no running turn."
@@ -198,20 +208,20 @@ def interrupt(manager: SessionManager, words: list[str]) -> Answer:
     return f"The turn of {session.name} {'was interrupted' if ended else 'is being interrupted'}."
 
 
-def stop(manager: SessionManager, words: list[str]) -> Answer:
+def stop(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/stop [NAME | --all]   end the process; the conversation stays"""
     if words == ["--all"]:
         number = len(manager.live)
         manager.stop_all()
         return f"{counted(number, 'session')} stopped; the next prompt resumes each."
-    session = manager.existing(_maybe_one(words, "/stop [NAME | --all]"))
+    session = meant(_maybe_one(words, "/stop [NAME | --all]"))
     wait_for(session.stop(), manager.stop_patience, f"{session.name} is still being stopped")
     return f"{session.name} is stopped; the next prompt resumes it."
 
 
-def timeout(manager: SessionManager, words: list[str]) -> Answer:
+def timeout(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/timeout [MINUTES]   suspend this session after so many idle minutes (1 to 120, 0 is never)"""
-    session = manager.session()
+    session = meant(None)
     given = _maybe_one(words, "/timeout [MINUTES]")
     if given is not None:
         session.set_idle_timeout(_minutes(given))
@@ -224,18 +234,18 @@ def timeout(manager: SessionManager, words: list[str]) -> Answer:
 # -- how it works ----------------------------------------------------------------------------------
 
 
-def model(manager: SessionManager, words: list[str]) -> Answer:
+def model(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/model [M]   show the model, or use another from the next prompt on (`default`: Claude Code's own)"""
-    session = manager.session()
+    session = meant(None)
     given = _maybe_one(words, "/model [M]")
     if given is not None:
         session.use_model(None if given == "default" else given)
     return f"{session.name} uses {session.record.model or 'the default model'}."
 
 
-def mode(manager: SessionManager, words: list[str]) -> Answer:
+def mode(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/mode [default | plan | acceptEdits]   Claude Code's permission mode of this session"""
-    session = manager.session()
+    session = meant(None)
     given = _maybe_one(words, "/mode [default | plan | acceptEdits]")
     if given is not None:
         if given not in MODES:
@@ -244,7 +254,7 @@ def mode(manager: SessionManager, words: list[str]) -> Answer:
     return f"{session.name} is in mode {session.record.permission_mode or manager.permission_mode}."
 
 
-def output(manager: SessionManager, words: list[str]) -> Answer:
+def output(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/output [quiet | normal | verbose]   how tool calls are shown: not at all, folded, whole"""
     given = _maybe_one(words, "/output [quiet | normal | verbose]")
     if given is not None:
@@ -254,7 +264,7 @@ def output(manager: SessionManager, words: list[str]) -> Answer:
     return f"Tool calls are shown as in {manager.output_mode}."
 
 
-def wait(manager: SessionManager, words: list[str]) -> Answer:
+def wait(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/wait   wait for the turns that run in the background"""
     _none(words, "/wait")
     waited = 0
@@ -268,21 +278,21 @@ def wait(manager: SessionManager, words: list[str]) -> Answer:
 # -- what Claude may see and do --------------------------------------------------------------------
 
 
-def context(manager: SessionManager, words: list[str]) -> Answer:
+def context(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/context [PROMPT]   what would be sent along with the next prompt"""
     from claude_nb import allowing
 
-    return allowing.context(manager, words)
+    return allowing.context(manager, words, meant(None))
 
 
-def permissions(manager: SessionManager, words: list[str]) -> Answer:
+def permissions(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/permissions [allow RULE | forget RULE]   what is allowed now in this session, and why"""
     from claude_nb import allowing
 
-    return allowing.permissions(manager, words)
+    return allowing.permissions(manager, words, meant(None))
 
 
-def trust(manager: SessionManager, words: list[str]) -> Answer:
+def trust(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/trust [--forget]   load this folder's own settings, hooks and MCP servers: you trust who wrote them"""
     from claude_nb import allowing
 

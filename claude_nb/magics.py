@@ -35,33 +35,6 @@ if TYPE_CHECKING:
     from claude_nb.session_manager import SessionManager
     from claude_nb.turn import Turn
 
-HELP = """\
-%claude PROMPT                     ask; the reply streams into the cell
-%%claude [options] [PROMPT]        the same with a longer prompt as the body
-x = %claude PROMPT                 keeps the Reply: x.text, x.code, x.tools, x.usage, x.cost_usd
-
-options, before the prompt
-  -s, --session NAME    talk to the session of that name (made if there is none)
-  -o, --out VAR         also bind the Reply to a variable
-  -b, --background      go on at once; the reply streams into this cell, -o binds the Turn
-  -m, --model MODEL     use this model from now on in the session
-  -n, --new             forget: start the session's conversation afresh
-  -q, --quiet           show only what Claude writes, no tool calls
-      --no-context      do not send what happened in the notebook along
-  --                    the prompt begins here, even with a dash
-
-commands, as `%claude /COMMAND`
-  /help                               this text
-  /clear                              forget, as -n
-  /show                               the last turn of this session, here
-  /code [N]                           the N-th code block of the last reply, in a new cell
-  /widget [NAME]                      a chat with the session, with buttons
-{commands}
-Other /commands are Claude Code's own and are passed on. A path such as /tmp/x.csv is not a command.
-Kernel > Interrupt (or Ctrl-C) ends the turn and keeps the session.
-"""
-
-
 _MISTAKES = (InvalidName, ShuttingDown, SessionExists, SessionInUse, SessionNotFound)
 
 
@@ -102,7 +75,9 @@ class ClaudeMagics(Magics):
                 self._help(request)
             return None
         if request.command is not None:
-            self._check_command(session, request.command)
+            from claude_nb.commands import check_known
+
+            check_known(session, request.command)
         return self._ask(session, request)
 
     def _is_ours(self, command: str) -> bool:
@@ -148,9 +123,9 @@ class ClaudeMagics(Magics):
             self.shell.user_ns[request.out] = value  # type: ignore[union-attr]
 
     def _help(self, request: Request) -> None:
-        from claude_nb.commands import usages
+        from claude_nb.help import help_text
 
-        print(HELP.format(commands="\n".join(usages())), end="")
+        print(help_text(request.arguments), end="")
 
     def _show_chat(self, request: Request) -> None:
         """The session as a panel with buttons."""
@@ -185,20 +160,15 @@ class ClaudeMagics(Magics):
             raise UsageError(f"The last reply has {counted(len(blocks), 'code block')}; {number!r} is none.")
         self.shell.set_next_input(blocks[int(number) - 1].source.rstrip("\n"))  # type: ignore[union-attr]
 
-    def _check_command(self, session: Session, command: str) -> None:
-        """Claude Code sends an unknown /word to the model as text; a typing error should not cost a turn."""
-        from claude_nb.commands import COMMANDS, start
-        from claude_nb.prompt_line import nearest
 
-        if not session.commands:
-            start(session)
-        theirs = session.commands
-        if theirs and command not in theirs:
-            near = nearest(command, [*_SHOWN_HERE, *COMMANDS, *theirs])
-            hint = f" Did you mean /{near}?" if near else " `%claude /help` lists the commands."
-            raise UsageError(
-                f"There is no command /{command}.{hint} To send it as text, write `-- /{command}`."
-            )
+def _help_for_tooltips() -> str:
+    """Called by IPython for `%claude?` and by front ends for Shift-Tab, in place of the docstring."""
+    from claude_nb.help import help_text
+
+    return help_text()
+
+
+ClaudeMagics.claude.getdoc = _help_for_tooltips  # type: ignore[union-attr]
 
 
 # They need the shell; the others are in commands.py.

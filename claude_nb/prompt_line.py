@@ -63,6 +63,7 @@ _OPTION = re.compile(r"[ \t]*(?P<word>--(?=[ \t]|$)|--[A-Za-z][^\s=]*|-[A-Za-z][
 _VALUE = re.compile(r"""(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<plain>[^\s"']\S*))(?=[ \t]|$)""")
 _SPACES = re.compile(r"[ \t]*")
 _COMMAND = re.compile(r"\s*/(?P<name>[^\W\d_][^\s/.]*)(?=\s|$)")
+_TEXT_OF_A_COMMAND = re.compile(r"\s*--[ \t]+(?=/)")
 _ARGUMENT = re.compile(
     r"""(?P<key>--[\w-]+=)?(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)')(?=\s|$)|(?P<plain>\S+)"""
 )
@@ -82,6 +83,12 @@ def parse_cell(first_line: str, body: str) -> Request:
     joined = f"{start}\n{body}" if start.strip() and body else start if start.strip() else body
     request = Request(**fields, prompt=joined)
     return request if literal else _with_command(request)
+
+
+def parse_prompt(text: str) -> Request:
+    """The request of a text typed where there are no options, as in a chat; behind `--` a `/word` is text."""
+    literal = _TEXT_OF_A_COMMAND.match(text)
+    return Request(prompt=text[literal.end() :]) if literal else _with_command(Request(prompt=text))
 
 
 def split_arguments(text: str) -> list[str]:

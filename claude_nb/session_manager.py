@@ -165,10 +165,13 @@ class SessionManager(Configuration):
 
         return SessionKeeper(self)
 
-    def context_for(self, prompt: str, *, budget: int | None = None) -> list[Context]:
-        """What would go along with a prompt to the current session. Raises `UnknownMention`."""
+    def context_for(
+        self, prompt: str, *, budget: int | None = None, session: Session | None = None
+    ) -> list[Context]:
+        """What would go along with a prompt to the session, or the current one. Raises `UnknownMention`."""
         tokens = self.context_budget if budget is None else budget
-        return list(self.surroundings.told(self.session().record.id, prompt, self.folder, tokens).blocks)
+        record = (session or self.session()).record
+        return list(self.surroundings.told(record.id, prompt, self.folder, tokens).blocks)
 
     def hint_once(self) -> str | None:
         """Something that the reader of a first turn in this folder should know."""

@@ -169,6 +169,52 @@ def test_focus_does_not_start_a_session_that_has_said_nothing(page: Page) -> Non
     assert page.kernel.eval(f"{MANAGER}.live") == "[]"
 
 
+def test_a_command_is_run_as_in_a_cell_and_never_sent_to_claude(page: Page, offline: OfflineAPI) -> None:
+    own = page.state["session"]
+    ask(page, "the code word is heron")
+    asked = len(offline.requests)
+    for command, words in {
+        "/sessions": own,
+        "/status": "<td>session</td>",
+        "/mode plan": f"{own} is in mode plan.",
+        "/timeout 5": "is suspended after 5 idle minutes",
+        "/context": "Nothing would be sent along",
+        "/history": "the code word is heron",
+        "/help fork": "/fork NAME [NEW]",
+        "/permissions allow Bash(git diff:*)": "is allowed in",
+        "/fork": "",
+        "/swich elsewhere": "Did you mean /switch?",
+        "/switch wher": "There is no session",
+        "/show": "for cells",
+        "/mode plam": "Choose one of",
+    }.items():
+        failures, answers = len(page.failed), len(page.kinds("answer"))
+        page.say("send", text=command)
+        page.until(lambda f=failures, a=answers: len(page.failed) > f or len(page.kinds("answer")) > a)
+        said = page.html("answer")[-1] if len(page.kinds("answer")) > answers else page.failed[-1]["text"]
+        assert words in said, command
+        assert "%claude" not in said
+    assert page.state["session"] == own
+    page.say("send", text="/new side --timeout 5")
+    page.until(lambda: page.state["session"] == "side" and page.kinds("answer"))
+    page.say("send", text="/rename side aside")
+    page.until(lambda: page.state["session"] == "aside")
+    page.say("send", text=f"/switch {own}")
+    page.until(lambda: page.state["session"] == own and page.html("prompt") == ["the code word is heron"])
+    page.say("send", text="/model claude-haiku-4-5")
+    page.until(lambda: page.state["model"] == "claude-haiku-4-5")
+    assert len(offline.requests) == asked
+    ask(page, "what is the code word")
+    assert "heron" in page.html("text")[-1]
+    assert "haiku" in page.kernel.eval(f"{MANAGER}.session({own!r}).last_turn.reply.model")
+    page.say("send", text="-- /swich is a word")
+    page.until(lambda: "/swich is a word" in answered(page))
+    page.say("send", text="/clear what is the code word")
+    page.until(lambda: page.html("prompt") == ["what is the code word"])
+    page.until(lambda: "I was told no code word" in "".join(page.html("text")))
+    assert page.kinds("answer") == []
+
+
 # -- turns -------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,8 @@ import pytest
 from kernel_kit import MANAGER, PATIENCE, Cell, Kernel, environment, running_kernel
 
 from claude_nb.answers import Table
-from claude_nb.commands import COMMANDS, usages
+from claude_nb.commands import COMMANDS
+from claude_nb.help import WIDTH, chat_help, help_text, usages
 from claude_nb.offline import OfflineAPI
 from claude_nb.render.tables import as_markdown, as_text
 
@@ -34,7 +35,8 @@ def test_the_help_has_a_line_for_every_command() -> None:
     helps = "\n".join(usages())
     for name in COMMANDS:
         assert f"  /{name}" in helps
-    assert all(len(line) <= 125 for line in helps.splitlines())
+    whole = f"{help_text()}\n{chat_help()}"
+    assert all(len(line) <= WIDTH for line in whole.splitlines())
 
 
 @pytest.mark.pure

@@ -138,6 +138,14 @@ def test_help_is_printed_and_asks_nobody(shared_kernel: Kernel, offline: Offline
     before = len(offline.requests)
     assert "%claude PROMPT" in shared_kernel.run("%claude /help").printed
     assert "%claude PROMPT" in shared_kernel.run("%claude").printed
+    fork = shared_kernel.run("%claude /help fork").printed
+    assert fork.startswith("/fork NAME [NEW]")
+    assert "/sessions" not in fork
+    assert "Did you mean /fork?" in shared_kernel.run("%claude /help frok").printed
+    # `%claude?`, and Shift-Tab in the word
+    for code, place in (("%claude?", 8), ("%claude hello", 5), ("%%claude", 8)):
+        told = shared_kernel.client.inspect(code, place, reply=True, timeout=60)["content"]
+        assert "--no-context" in told["data"]["text/plain"], code
     assert len(offline.requests) == before
 
 

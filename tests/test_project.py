@@ -275,10 +275,10 @@ def test_the_readme_names_only_what_exists() -> None:
 
 
 def test_the_readme_lists_every_option_of_the_magic() -> None:
-    from claude_nb.magics import HELP
+    from claude_nb.help import help_text
 
     readme = (ROOT / "README.md").read_text()
-    for option in re.findall(r"^  (-\w), (--\w+)", HELP, re.MULTILINE):
+    for option in re.findall(r"^  (-\w), (--\w+)", help_text(), re.MULTILINE):
         for form in option:
             assert re.search(rf"`{form}( \w+)?`", readme), form
 

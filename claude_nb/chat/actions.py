@@ -130,17 +130,12 @@ class Actions:
             self._chat.send({"kind": "all", **now})
 
     def _send(self, content: Content) -> None:
-        text = _text(content, "text", _LONGEST_PROMPT)
-        if text.strip() == "/clear":
-            self._chat.shown.new_conversation().result()
-            self._chat.feed.look()
-        else:
-            self._chat.ask(text)
+        self._chat.ask(_text(content, "text", _LONGEST_PROMPT))
 
     def _retry(self, content: Content) -> None:
         prompt = self._chat.feed.prompt(str(content.get("turn")))
         if prompt:
-            self._chat.ask(prompt)
+            self._chat.send_prompt(prompt)
 
     def _focus(self, content: Content) -> None:
         session = self._chat.shown
@@ -155,19 +150,18 @@ class Actions:
         self._chat.list_sessions()
 
     def _switch(self, content: Content) -> None:
-        self._chat.session = self._chat.manager.existing(_text(content, "name")).name
+        self._chat.show(self._chat.manager.existing(_text(content, "name")))
 
     def _new(self, content: Content) -> None:
-        self._chat.session = self._chat.manager.new(_text(content, "name")).name
+        self._chat.show(self._chat.manager.new(_text(content, "name")))
 
     def _rename(self, content: Content) -> None:
         self._chat.manager.rename(self._chat.shown.name, _text(content, "name"))
         self._chat.feed.look()
 
     def _fork(self, content: Content) -> None:
-        self._chat.session = self._chat.manager.fork(
-            self._chat.shown.name, _text(content, "name") or None
-        ).name
+        name = _text(content, "name") or None
+        self._chat.show(self._chat.manager.fork(self._chat.shown.name, name))
 
     def _archive(self, content: Content) -> None:
         """The chat goes on with the session that `%claude` talks to."""

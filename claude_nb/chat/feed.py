@@ -7,6 +7,7 @@ difference, no more often than a page can draw and a Jupyter server lets pass.
 
 from __future__ import annotations
 
+import html
 import json
 import logging
 import secrets
@@ -17,13 +18,16 @@ from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from claude_nb.asking.parts import seen
 from claude_nb.chat.head import head
 from claude_nb.chat.log import ChatLog, Entry, Op
 from claude_nb.chat.past import PastTurn, past_turns
 from claude_nb.chat.turns import Shown, TurnView, entries_of
+from claude_nb.render.html_answer import answer_html
 from claude_nb.render.throttle import KERNEL_BUDGET, Throttle
 
 if TYPE_CHECKING:
+    from claude_nb.answers import Answer
     from claude_nb.asking.desk import Pending
     from claude_nb.kernel.execute import Execution
     from claude_nb.session import Session
@@ -79,6 +83,8 @@ class Feed:
         self._turns: dict[str, Shown] = {}
         self._turns_changed = False
         self._new: deque[Turn] = deque()
+        # Commands that were typed and what they answered, to be shown.
+        self._answers: deque[Entry] = deque()
         self._listeners: list[Listener] = []
         self._head: dict[str, Any] = {}
         self._lock = threading.RLock()
@@ -113,6 +119,13 @@ class Feed:
         """Something may have changed."""
         self._changed.set()
 
+    def answer(self, command: str, answer: Answer) -> None:
+        """Show a command that a person typed and what came of it, below all that is there."""
+        turn = f"command-{secrets.token_hex(6)}"
+        said = f'<div class="cnb-typed">{html.escape(seen(command))}</div>'
+        self._answers.append(Entry(f"{turn}/answer", turn, "answer", said + answer_html(answer)))
+        self.look()
+
     def show_earlier(self) -> None:
         """Read more of the record."""
         self._wants_earlier = True
@@ -128,7 +141,7 @@ class Feed:
     def turns(self) -> list[Shown]:
         """What is shown, the first one first."""
         with self._lock:
-            return [self._turns[turn] for turn in self._log.turns]
+            return [self._turns[turn] for turn in self._log.turns if turn in self._turns]
 
     @property
     def head(self) -> dict[str, Any]:
@@ -205,7 +218,7 @@ class Feed:
         """Look at all that may have changed and tell it; the length of what was told."""
         earlier = self._read_earlier()
         with self._lock:
-            ops = [*self._forgotten(), *self._begun(), *self._grown()]
+            ops = [*self._forgotten(), *self._begun(), *self._grown(), *self._answered()]
             ops += [*self._earlier(earlier), *self._too_old()]
             if ops:
                 self.rev += 1
@@ -229,6 +242,13 @@ class Feed:
                 self._live[turn.id] = TurnView(turn)
                 self._turns[turn.id] = turn
         return []
+
+    def _answered(self) -> list[Op]:
+        ops: list[Op] = []
+        while self._answers:
+            entry = self._answers.popleft()
+            ops += self._log.update(entry.turn, [entry])
+        return ops
 
     def _grown(self) -> list[Op]:
         ops: list[Op] = []

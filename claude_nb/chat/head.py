@@ -26,7 +26,7 @@ def head(session: Session) -> dict[str, Any]:
         "state": state_of(session),
         "status": _status(session.conversation.asking or working),
         "queued": [{"id": turn.id, "text": _short(turn.prompt)} for turn in session.conversation.queue],
-        "model": session.model or session.record.model or "",
+        "model": session.record.model or "",
         "models": models(session),
         "banner": _banner(session),
     }

@@ -1,6 +1,7 @@
 """What a chat shows, as a list of entries, and what changes from one state of it to the next. Pure.
 
-Everything in a chat is an `Entry`: a prompt, a piece of the reply, a tool call, a question, a notice. Those
+Everything in a chat is an `Entry`: a prompt, a piece of the reply, a tool call, a question, a notice, what a
+command answered. Those
 of one turn stand together. A reply grows at its end, so an entry has two parts: `html`, which is finished
 and only ever added to, and `tail`, which is replaced. What changes is told in *operations*, which the page
 (`static/chat.js`) and `applied` carry out:
@@ -16,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["prompt", "text", "thinking", "tool", "images", "question", "notice", "end"]
+Kind = Literal["prompt", "text", "thinking", "tool", "images", "question", "notice", "end", "answer"]
 Op = dict[str, Any]
 
 

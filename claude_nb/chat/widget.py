@@ -22,7 +22,9 @@ from claude_nb.chat.actions import Actions
 from claude_nb.chat.feed import Feed, feed_of
 from claude_nb.chat.head import state_of
 from claude_nb.chat.saved import SavedChat, view_bundle
+from claude_nb.chat.steering import steer
 from claude_nb.kernel.surroundings import Stage
+from claude_nb.prompt_line import parse_prompt
 from claude_nb.render.html import code_css
 
 if TYPE_CHECKING:
@@ -117,9 +119,36 @@ class ChatWidget(anywidget.AnyWidget):
         if stage.someone:  # else only the first display counts, which is equal in each run
             self.turns_changed()
 
-    def ask(self, prompt: str) -> Turn:
-        """Send a prompt as if it had been typed here."""
+    def ask(self, text: str) -> Turn | None:
+        """Send a prompt as if it had been typed here; a `/command` of ours is carried out, which is no turn.
+
+        Raises `Mistake` for a command that nobody knows.
+        """
+        request = parse_prompt(text)
+        if request.new:
+            self.shown.new_conversation().result()
+            self.feed.look()
+            if not request.prompt.strip():
+                return None
+        if request.command is not None and steer(self, request):
+            return None
+        return self.send_prompt(request.prompt)
+
+    def send_prompt(self, prompt: str) -> Turn:
+        """Send a prompt to Claude as it is."""
         return self.shown.ask(prompt, stage=self._stage)
+
+    def show(self, session: Session) -> None:
+        """Show another session from now on."""
+        if session is self.shown:
+            return
+        self.feed.unsubscribe(self)
+        self.shown, self.feed = session, feed_of(session)
+        self.head_changed(self.feed.head)
+        self.list_sessions()
+        self.feed.subscribe(self)
+        self.send({"kind": "all", **self.feed.snapshot()})
+        self.turns_changed()
 
     def receive(self, data: Mapping[str, Any]) -> None:
         """Take the data of a comm message, in whatever thread; the page cannot change the state."""
@@ -196,13 +225,7 @@ class ChatWidget(anywidget.AnyWidget):
         except Exception:
             self.session = self.shown.name
             raise
-        self.feed.unsubscribe(self)
-        self.shown, self.feed = shown, feed_of(shown)
-        self.head_changed(self.feed.head)
-        self.list_sessions()
-        self.feed.subscribe(self)
-        self.send({"kind": "all", **self.feed.snapshot()})
-        self.turns_changed()
+        self.show(shown)
 
 
 def _elsewhere(words: str) -> str:

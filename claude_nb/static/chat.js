@@ -549,7 +549,7 @@ class Chat {
   // The last one first, each once.
   prompts() {
     this.makeAll();
-    const asked = [...this.list.querySelectorAll(".cnb-entry-prompt .cnb-done")].map((node) => node.textContent);
+    const asked = [...this.list.querySelectorAll(".cnb-entry-prompt .cnb-done, .cnb-typed")].map((node) => node.textContent);
     return [...new Set(asked.reverse())];
   }
 
