@@ -26,6 +26,7 @@ NAMES = (
     "idle",
     "suspended",
     "recorded",
+    "looking",
     "endings",
     "chat_clicks",
     "chat_streaming",

@@ -1,15 +1,10 @@
-"""Values that punish whoever touches them: any code of theirs that runs leaves a trace. And a stopwatch."""
+"""Values that punish whoever touches them: any code of theirs that runs leaves a trace."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-# The bound that the look is held to, and how often it may be tried on a busy machine.
-LONGEST = 0.1
-TRIALS = 5
 
 
 class Traces:
@@ -23,17 +18,6 @@ class Traces:
     def left(self) -> list[str]:
         """What has run so far; nothing, if all was left alone."""
         return [*self.done, *([] if self.file.exists() else ["deleted"])]
-
-
-def quickest(look: Callable[[], Any]) -> float:
-    """The shortest of a few times."""
-
-    def once() -> float:
-        begin = time.perf_counter()
-        look()
-        return time.perf_counter() - begin
-
-    return min(once() for _ in range(TRIALS))
 
 
 def hostile_values(traces: Traces) -> dict[str, Any]:

@@ -222,25 +222,15 @@ odd = Odd()
     assert kernel.eval("odd.getvalue()") == "'1\\n'"
 
 
-def test_recording_takes_less_than_a_millisecond_a_cell_and_microseconds_a_write(kernel: Kernel) -> None:
-    kernel.run("""
-import time
-def cells():
-    began = time.thread_time()
-    for _ in range(200): shell.run_cell('pass')
-    return (time.thread_time() - began) / 200
-def writes():
-    began = time.thread_time()
-    for _ in range(5_000): sys.stdout.write('')
-    return (time.thread_time() - began) / 5_000
-""")
-    kernel.run("with_recorder = min(cells() for _ in range(3)), min(writes() for _ in range(3))")
-    kernel.run("recorder.remove()")
-    kernel.run("without = min(cells() for _ in range(3)), min(writes() for _ in range(3))")
-    kernel.run("recorder.install(shell)")
+def test_recording_costs_some_hundred_calls_a_cell_and_a_few_a_write(kernel: Kernel) -> None:
+    kernel.run(f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from work_kit import calls")
+    measure = "calls(lambda: shell.run_cell('pass')), calls(lambda: sys.stdout.write(''))"
+    kernel.run(f"{measure}; with_recorder = {measure}; recorder.remove()")
+    kernel.run(f"without = {measure}; recorder.install(shell)")
     per_cell, per_write = eval(kernel.eval("[a - b for a, b in zip(with_recorder, without)]"))
-    assert per_cell < 1e-3
-    assert per_write < 50e-6
+    print(per_cell, per_write)
+    assert 0 < per_cell < 1_000
+    assert 0 < per_write < 50
 
 
 TERMINAL = """

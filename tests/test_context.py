@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from work_kit import calls
 
 from claude_nb.kernel.cells import Cell, CellRecorder
 from claude_nb.kernel.context import ContextKeeper, changes, snapshot
@@ -173,15 +173,11 @@ def test_cells_that_were_forgotten_meanwhile_are_counted() -> None:
     assert "5 earlier cells are not shown." in keeper.take("one", BUDGET)[0]
 
 
-def test_ten_thousand_variables_take_less_than_a_twentieth_of_a_second() -> None:
+def test_ten_thousand_variables_cost_a_few_calls_each() -> None:
     namespace: dict[str, Any] = {f"name_{n}": [n, str(n), {"n": n}, (n,)][n % 4] for n in range(10_000)}
     keeper = ContextKeeper(Kernel(namespace=namespace))
     keeper.commit("one", keeper.take("one", BUDGET)[1])
-    taken = []
-    for n in range(5):
-        namespace[f"name_{n}"] = object()
-        began = time.thread_time()
-        text, _ = keeper.take("one", BUDGET)
-        taken.append(time.thread_time() - began)
-        assert "changed name_0" in text
-    assert min(taken) < 0.05
+    namespace["name_0"] = object()
+    assert calls(lambda: keeper.take("one", BUDGET)) < 20 * len(namespace)
+    text, _ = keeper.take("one", BUDGET)
+    assert "changed name_0" in text

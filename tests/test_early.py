@@ -23,8 +23,6 @@ from claude_nb.kernel.early import EarlyComms
 
 in_kernel = pytest.mark.kernel
 
-# The most that a click may take until it is heard, in seconds.
-AT_ONCE = 0.5
 
 SETUP = """
 import comm, threading, time
@@ -36,11 +34,10 @@ as_found = kernel.shell_stream._recv_callback
 early = EarlyComms(kernel)
 assert early.install() and early.available
 
-heard, routed, latencies, ran, bodies = [], [], [], [], []
+heard, routed, ran, bodies = [], [], [], []
 arrived = threading.Condition()
 
 def on_early(data, buffers):
-    latencies.append(time.time() - data["sent"])
     with arrived:
         heard.append(data["n"])
         bodies.append([bytes(buffer) for buffer in buffers])
@@ -75,7 +72,7 @@ class Clicker:
 
     def click(self, times: int = 1, **header: Any) -> None:
         for _ in range(times):
-            data = {"n": self.clicks, "sent": time.time()}
+            data = {"n": self.clicks}
             session = self.kernel.client.session
             message = session.msg("comm_msg", {"comm_id": "0123abcd", "data": data})
             message["header"].update(header)
@@ -162,7 +159,6 @@ def test_a_waiting_cell_hears_a_click_and_the_queued_cell_runs_afterwards(clicke
     clicker.finish(queued)
     assert clicker.get("ran") == ["waited", "queued"]
     assert clicker.get("heard") == clicker.get("routed") == [0]
-    assert clicker.get("max(latencies)") < AT_ONCE
 
 
 @in_kernel
@@ -179,12 +175,14 @@ def test_a_page_that_is_loaded_again_gets_its_widgets_while_a_cell_waits(clicker
 
 @in_kernel
 def test_a_click_is_heard_during_a_cell_that_does_not_know_of_us(threaded: Clicker) -> None:
-    pause = 2 * AT_ONCE
-    sleeping = threaded.start(f"open('begun', 'w').close(); time.sleep({pause}); seen = list(heard)")
+    unaware = threaded.start(
+        "open('begun', 'w').close(); end = time.monotonic() + 30\n"
+        "while not heard and time.monotonic() < end: time.sleep(0.01)\n"
+        "seen = list(heard)"
+    )
     threaded.click()
-    threaded.finish(sleeping)
+    threaded.finish(unaware)
     assert threaded.get("seen") == [0]
-    assert threaded.get("max(latencies)") < AT_ONCE
 
 
 @in_kernel
@@ -276,7 +274,7 @@ def test_a_click_brings_its_buffers_and_other_comms_are_left_alone(clicker: Clic
     client = clicker.kernel.client
     content = {"comm_id": "other", "data": {"not for": "0123abcd"}}
     client.shell_channel.send(client.session.msg("comm_msg", content))
-    content = {"comm_id": "0123abcd", "data": {"n": 0, "sent": time.time()}}
+    content = {"comm_id": "0123abcd", "data": {"n": 0}}
     client.session.send(client.shell_channel.socket, "comm_msg", content, buffers=[b"one", b"two"])
     assert clicker.get("theirs") == [{"not for": "0123abcd"}]
     assert clicker.get("heard") == clicker.get("routed") == [0]
@@ -285,7 +283,7 @@ def test_a_click_brings_its_buffers_and_other_comms_are_left_alone(clicker: Clic
 
 @in_kernel
 def test_a_forged_click_is_not_heard(clicker: Clicker) -> None:
-    content = {"comm_id": "0123abcd", "data": {"n": 666, "sent": time.time()}}
+    content = {"comm_id": "0123abcd", "data": {"n": 666}}
     Session(key=b"not the kernel's").send(clicker.kernel.client.shell_channel.socket, "comm_msg", content)
     clicker.click()
     clicker.run("wait_for(1)")

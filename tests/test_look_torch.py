@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from test_look_libraries import LONGEST, ROWS, quickest
+from huge_kit import ROWS
+from work_kit import allocated, calls
 
 from claude_nb.kernel.look import brief, fingerprint, inspect_value
 
@@ -38,7 +39,8 @@ def test_tensors_and_networks_are_told() -> None:
     assert "16 parameters, 16 of them trainable; on cpu" in told
     assert "(first): Linear" in told
     big = torch.zeros(1).expand(ROWS, 10)
-    assert quickest(lambda: inspect_value("big", big)) < LONGEST
+    assert calls(lambda: inspect_value("big", big)) < 40_000
+    assert allocated(lambda: inspect_value("big", big)) < 40 * 1024 * 1024
     held = torch.zeros(3)
     before = fingerprint(held)
     held.add_(1)

@@ -341,9 +341,7 @@ def test_an_interrupt_ends_a_coroutine_that_runs_inside_the_loop(busy: bool) -> 
                 return type(error).__name__
             return "not ended"
 
-    before = time.monotonic()
     assert asyncio.run(cell()) == ("KeyboardInterrupt" if busy else "CancelledError")
-    assert time.monotonic() - before < PATIENCE / 2
 
 
 def test_an_interrupt_that_another_handler_acts_on_is_noted_and_passed_on() -> None:

@@ -116,7 +116,6 @@ def test_a_wait_that_is_given_up_by_code_leaves_the_turn_alone(kernel: Kernel) -
 
 @on_each_ipykernel
 def test_code_of_a_background_turn_waits_for_the_main_thread_and_says_so(kernel: Kernel) -> None:
-    before = time.monotonic()
     kernel.run("%claude -b -o turn run: ran = threading.current_thread().name")
     watched = kernel.run(
         "said = set(); end = time.monotonic() + 20\n"
@@ -125,7 +124,6 @@ def test_code_of_a_background_turn_waits_for_the_main_thread_and_says_so(kernel:
         "early = 'ran' in globals()"
     )
     assert watched.error is None
-    assert time.monotonic() - before < PATIENCE
     assert kernel.eval("early, 'run_cell waits for the cell that runs' in said") == "(False, True)"
     assert kernel.eval("str(turn.result().status)") == "'completed'"
     assert kernel.eval("ran, type(turn).__name__") == "('MainThread', 'Turn')"

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -171,9 +170,7 @@ def test_the_tree_holds_all_descendants_and_its_memory_is_their_sum(session: Ses
     assert (tree(gone), tree_rss(gone)) == (set(), 0)
 
 
-def test_many_processes_are_ended_in_bounded_time() -> None:
+def test_many_processes_are_ended_at_once() -> None:
     with ExitStack() as stack:
         crowd = {stack.enter_context(sleeper({MARKER_VARIABLE: MARKER})) for _ in range(100)}
-        began = time.monotonic()
         assert end_left_over(MARKER) == crowd
-        assert time.monotonic() - began < processes.SWEEP_LIMIT
