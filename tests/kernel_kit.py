@@ -203,6 +203,8 @@ def running_kernel(
     """
     manager = KernelManager(kernel_name=name)
     environment = dict(os.environ)
+    # With it ipykernel would not show what child processes print.
+    environment.pop("PYTEST_CURRENT_TEST", None)
     if overlay is not None:
         paths = (str(overlay), environment.get("PYTHONPATH", ""))
         environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)

@@ -25,6 +25,7 @@ shell = get_ipython()
 def hooks():
     ways = [(sys.stdout, "write"), (sys.stderr, "write"), (shell.displayhook, "write_format_data")]
     ways += [(shell.display_pub, name) for name in ("publish", "clear_output")]
+    ways += [(shell.display_formatter, "format")]
     return [vars(owner).get(name) for owner, name in ways]
 recorder = CellRecorder()
 """
@@ -112,6 +113,41 @@ def test_threads_awaits_and_subprocesses_belong_to_the_cell(kernel: Kernel) -> N
     assert last(kernel, "print('a'); await asyncio.sleep(0.01); print('b'); 9").printed == "a\nb\n"
     assert last(kernel, "await asyncio.sleep(0); 1 / 0").error is not None
     assert last(kernel, "!echo from a child").printed.strip() == "from a child"
+
+
+def test_what_is_written_past_python_at_a_cells_end_belongs_to_it(kernel: Kernel) -> None:
+    for ending in range(5):
+        # More than the thread that reads it takes at a time, so that it is late.
+        cell = last(
+            kernel, f"import os; os.write(1, b'x' * 30_000 + b' one\\n'); os.write(2, b'end {ending}\\n');"
+        )
+        assert " one\n" in cell.printed
+        assert f"end {ending}\n" in cell.printed
+
+
+def test_widgets_are_recorded_with_their_last_state(kernel: Kernel) -> None:
+    bar = "import ipywidgets; bar = ipywidgets.IntProgress(max=5); display(bar)\n"
+    (shown,) = last(kernel, bar + "for i in range(6): bar.value = i").displays
+    assert "value=5" in shown
+    (shown,) = last(kernel, bar + "bar.close()").displays
+    assert shown.endswith("(closed)")
+
+
+def test_cleared_outputs_are_gone_when_the_reader_no_longer_sees_them(kernel: Kernel) -> None:
+    assert last(kernel, "print('old'); clear_output(wait=True); print('new')").printed == "new\n"
+    assert last(kernel, "print('old'); clear_output(wait=True)").printed == "old\n"
+    cell = last(
+        kernel,
+        "import ipywidgets; out = ipywidgets.Output(); print('before'); display(out)\n"
+        "for i in range(3):\n    with out: clear_output(wait=True); display(f'state {i}')",
+    )
+    assert cell.printed == "before\n"
+    assert cell.displays[1:] == ("'state 2'",)
+
+
+def test_of_many_displays_the_first_and_the_last_are_recorded(kernel: Kernel) -> None:
+    shown = last(kernel, "for i in range(100): display(i)").displays
+    assert (shown[0], shown[10], shown[-1], len(shown)) == ("0", "… 80 displays left out …", "99", 21)
 
 
 def test_what_the_reader_does_not_see_is_not_recorded(kernel: Kernel) -> None:

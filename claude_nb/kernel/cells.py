@@ -166,6 +166,8 @@ class CellRecorder:
     def _ended(self, result: Any) -> None:
         """Called by IPython after each cell; also for those that never started, such as empty ones."""
         try:
+            for running in self._stack[-1:]:
+                running.complete()
             with self._lock:
                 for running in self._take(result):
                     running.let_go()
@@ -206,7 +208,7 @@ class CellRecorder:
             source=running.source,
             printed=running.printed.text(),
             result=running.result.text(),
-            displays=tuple(running.displays.values()),
+            displays=_with_gap(tuple(running.displays.values()), running.unkept),
             images=tuple(running.images.values()),
             error=self._error(error),
             seconds=running.seconds,
@@ -235,6 +237,14 @@ class CellRecorder:
                 images = images[len(images) - max(_KEPT_IMAGES - kept, 0) :]
                 self._cells[place] = replace(self._cells[place], images=images)
             kept += len(images)
+
+
+def _with_gap(displays: tuple[str, ...], unkept: int) -> tuple[str, ...]:
+    """The displays with how many between them were not kept."""
+    if not unkept:
+        return displays
+    half = len(displays) // 2
+    return (*displays[:half], f"… {unkept:,} displays left out …", *displays[half:])
 
 
 def as_text(cell: Cell, limit: int, *, source: bool = True) -> str:

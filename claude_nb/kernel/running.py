@@ -6,7 +6,6 @@ import base64
 import contextlib
 import logging
 import os
-import re
 import sys
 import threading
 import time
@@ -15,6 +14,8 @@ from contextvars import ContextVar
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from claude_nb.kernel.mime import best_text
+from claude_nb.kernel.pipes import drain
 from claude_nb.kernel.plain import BoundedText, clean, shorten
 from claude_nb.kernel.shown import ShownPictures
 
@@ -26,8 +27,9 @@ _MOST_IMAGES = 20
 _LARGEST_IMAGE = 5_000_000
 _IMAGES = ("image/png", "image/jpeg")
 
-# What IPython's rich objects say of themselves as text.
-_SAYS_NOTHING = re.compile(r"<IPython\.core\.display\.\w+ object>$")
+_WIDGETS = "ipywidgets.widgets.widget"
+_OUTPUTS = "ipywidgets.widgets.widget_output"
+_WIDGET = "application/vnd.jupyter.widget-view+json"
 _ABSENT = object()
 
 # Ours that could not be taken off, since the cell of another subshell had put its own over them; with what
@@ -65,6 +67,8 @@ class RunningCell:
         self.printed = BoundedText(LONGEST_TEXT)
         self.result = BoundedText(LONGEST_TEXT)
         self.displays: dict[Any, str] = {}
+        # How many displays in the middle were too many to keep.
+        self.unkept = 0
         self.images: dict[Any, bytes] = {}
         self.listening = False
         self._shell = shell
@@ -82,6 +86,10 @@ class RunningCell:
         self._mute = threading.local()
         self._process = os.getpid()
         self._shown = 0
+        self._to_be_cleared = False
+        # By display: the widget that caught it, and the one that it shows.
+        self._owners: dict[Any, str | None] = {}
+        self._widgets: dict[Any, str] = {}
 
     @property
     def seconds(self) -> float:
@@ -114,6 +122,14 @@ class RunningCell:
             # A terminal shows all this by printing it, which is no output of the cell's own.
             for owner, name in ((hook, "write_output_prompt"), *self._errors()):
                 self._replace(owner, name, self._print_unnoted)
+
+    def complete(self) -> None:
+        """Note what is still on its way here, and what has changed since it was displayed."""
+        drain(self._ways[:-1])
+        try:
+            self._renew_widgets()
+        except Exception:
+            log.debug("a widget is recorded as it was displayed", exc_info=True)
 
     def let_go(self) -> None:
         """The cell has ended."""
@@ -176,11 +192,14 @@ class RunningCell:
         return not getattr(self._mute, "depth", 0)
 
     def _write(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        source = object()
+
         def write(text: Any, *rest: Any, **named: Any) -> Any:
             answer = original(text, *rest, **named)
             try:
                 if self._notes():
-                    self.printed.add(str(text))
+                    self._clear_if_due()
+                    self.printed.add(str(text), source)
             except Exception:
                 log.debug("printed text is not recorded", exc_info=True)
             return answer
@@ -200,13 +219,14 @@ class RunningCell:
         return publish
 
     def _clear_output(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        def clear_output(*args: Any, **named: Any) -> Any:
-            if self._notes():
-                self.printed.clear()
-                self.displays.clear()
-                self.images.clear()
+        def clear_output(wait: bool = False, *args: Any, **named: Any) -> Any:
+            try:
+                if self._notes():
+                    self._note_clear(wait)
+            except Exception:
+                log.debug("that outputs are cleared is not recorded", exc_info=True)
             with self.muted():
-                return original(*args, **named)
+                return original(wait, *args, **named)
 
         return clear_output
 
@@ -248,16 +268,61 @@ class RunningCell:
         name = (named.get("transient") or {}).get("display_id")
         if named.get("update") and name not in self.displays:
             return  # it belongs to an earlier cell
+        if not named.get("update"):
+            self._clear_if_due()
         self._shown += 1
         key = self._shown if name is None else name
-        if key in self.displays or len(self.displays) < _MOST_DISPLAYS:
-            self.displays[key] = shorten(clean(text_of(data)), LONGEST_TEXT)
+        self.displays[key] = shorten(clean(best_text(data)), LONGEST_TEXT)
+        self._owners[key] = _capturing_widget()
+        if isinstance(view := data.get(_WIDGET), dict):
+            self._widgets[key] = str(view.get("model_id"))
         self._note_image(key, data)
+        if len(self.displays) > _MOST_DISPLAYS:
+            self._forget(list(self.displays)[_MOST_DISPLAYS // 2])
+            self.unkept += 1
 
     def _note_result(self, data: Any) -> None:
+        self._clear_if_due()
         self._shown += 1
-        self.result.add(text_of(data) + "\n")
+        self.result.add(best_text(data) + "\n")
         self._note_image(self._shown, data)
+
+    def _note_clear(self, wait: bool) -> None:
+        """The reader's outputs go away, now or when something else comes."""
+        owner = _capturing_widget()
+        if owner is not None:  # only what this widget shows
+            for key in [key for key, owning in self._owners.items() if owning == owner]:
+                self._forget(key)
+        elif wait:
+            self._to_be_cleared = True
+        else:
+            self._clear()
+
+    def _clear_if_due(self) -> None:
+        if self._to_be_cleared and _capturing_widget() is None:
+            self._clear()
+
+    def _clear(self) -> None:
+        self._to_be_cleared = False
+        self.printed.clear()
+        self.unkept = 0
+        for kept in (self.displays, self.images, self._owners, self._widgets):
+            kept.clear()
+
+    def _forget(self, key: Any) -> None:
+        for kept in (self.displays, self.images, self._owners, self._widgets):
+            kept.pop(key, None)
+
+    def _renew_widgets(self) -> None:
+        """What widgets say of themselves at the end: a progress bar was empty when it was displayed."""
+        known = getattr(sys.modules.get(_WIDGETS), "_instances", None)
+        plain = self._shell.display_formatter.formatters.get("text/plain")
+        for key, model in self._widgets.items():
+            widget = known.get(model) if type(known) is dict else None
+            if widget is None:
+                self.displays[key] = f"{self.displays[key]} (closed)"
+            elif plain is not None:
+                self.displays[key] = shorten(clean(plain(widget) or self.displays[key]), LONGEST_TEXT)
 
     def _note_image(self, key: Any, data: dict[str, Any]) -> None:
         if key not in self.images and len(self.images) >= _MOST_IMAGES:
@@ -278,9 +343,12 @@ def image_of(data: dict[str, Any]) -> bytes | None:
     return None
 
 
-def text_of(data: dict[str, Any]) -> str:
-    """The text in a bundle of mime types: the plain one, unless that says nothing and there is Markdown."""
-    plain, markdown = data.get("text/plain"), data.get("text/markdown")
-    if isinstance(plain, str) and not (isinstance(markdown, str) and _SAYS_NOTHING.match(plain)):
-        return plain
-    return markdown if isinstance(markdown, str) else ""
+def _capturing_widget() -> str | None:
+    """The widget that shows, instead of the cell, what is put out now."""
+    known = getattr(sys.modules.get(_WIDGETS), "_instances", None)
+    output = getattr(sys.modules.get(_OUTPUTS), "Output", None)
+    if output is None or type(known) is not dict:
+        return None
+    return next(
+        (name for name, widget in list(known.items()) if type(widget) is output and widget.msg_id), None
+    )
