@@ -26,6 +26,7 @@ from claude_nb.flag import Flag
 from claude_nb.idle import IdleClock
 from claude_nb.life import Life
 from claude_nb.memory import MemoryWatch
+from claude_nb.notices import told_by
 from claude_nb.process import Answer, ClaudeProcess, Launch
 from claude_nb.prompts import Prompts
 from claude_nb.reply import Status
@@ -142,7 +143,8 @@ class Conversation:
             self._on_init(message.data)
         turn = self.attribution.whose(message)
         self.note_work()
-        if turn is None:
+        if turn is None or (turn.done() and told_by(message) is not None):
+            self._keep_notice(message)
             self.idle.look_again()
             return
         turn._apply(message, now)
@@ -152,6 +154,14 @@ class Conversation:
         elif turn.log.refusals >= _REFUSALS_BEFORE_GIVING_UP and not turn.done():
             turn._finish(Status.FAILED, error=not_signed_in(turn.log.retries[-1]))
             self._hurry(turn)
+
+    def _keep_notice(self, message: Any) -> None:
+        """Said outside of a turn: it is told in the one that waits, or in the next."""
+        notice, waiting = told_by(message), self._prompts.current
+        if notice is not None and waiting is not None and not waiting.done():
+            waiting.tell(notice)
+        elif notice is not None:
+            self._session.untold.append(notice)
 
     def _on_init(self, init: dict[str, Any]) -> None:
         """Each turn begins with it. After a resume it tells whether this is the conversation we know."""

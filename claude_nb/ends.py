@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from claude_nb.doing import noted
+from claude_nb.errors import PromptRefused
 from claude_nb.failures import failure_of, process_died
 from claude_nb.reply import Status
 
@@ -35,6 +36,9 @@ class Ends:
         elif result.is_error:
             retried = turn.log.retries[-1] if turn.log.retries else None
             turn._finish(Status.FAILED, error=failure_of(result, retried, self._session.model))
+        elif turn.log.refused is not None:
+            turn._finish(Status.FAILED, error=PromptRefused(turn.log.refused))
+            self._keeper.forgotten(self._session)  # what went along with it was refused, too
         else:
             turn._finish(Status.COMPLETED)
         self._session.last_text = turn.log.last_text

@@ -126,6 +126,14 @@ class UnknownModel(TurnFailed):
     """Claude Code cannot use the model that was asked for."""
 
 
+class PromptRefused(TurnFailed):
+    """A hook of the user's refused the prompt; Claude has not read it."""
+
+
+class SafetyStop(TurnFailed):
+    """The API's safeguards stopped the reply."""
+
+
 class OutOfCredit(TurnFailed):
     """The account cannot pay for the turn."""
 

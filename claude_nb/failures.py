@@ -6,6 +6,7 @@ The sources are the SDK's exceptions, the CLI's stderr, and results with `is_err
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from claude_nb.errors import (
     Overloaded,
     ProcessDied,
     RateLimited,
+    SafetyStop,
     SessionLost,
     TurnFailed,
     UnknownModel,
@@ -93,6 +95,8 @@ def failure_of(result: Any, last_retry: int | None, model: str | None) -> Claude
     text = result_words(result)
     status = result.api_error_status or last_retry
     lowered = text.lower()
+    if result.stop_reason == "refusal":
+        return SafetyStop(_stopped_words(text), status=status)
     if status in (401, 403) or _is_about_signing_in(lowered):
         return not_signed_in(status)
     if "credit balance" in lowered:
@@ -124,6 +128,12 @@ def failure_of(result: Any, last_retry: int | None, model: str | None) -> Claude
     return TurnFailed(
         f"The turn failed: {shorten(text)} The session is ready for another prompt.", status=status
     )
+
+
+def _stopped_words(text: str) -> str:
+    """What Claude Code says about the safeguards, without the addresses and ids that follow."""
+    words = re.split(r"Learn more:|Request ID:|Message ID:", text.removeprefix("API Error: "))[0]
+    return shorten(words, 400) or "The API's safeguards stopped the reply."
 
 
 def unknown_model(
@@ -175,5 +185,9 @@ def shorten(text: str, length: int = 300) -> str:
     """The text in one line of at most `length` characters, ending like a sentence."""
     line = " ".join(text.split())
     if len(line) > length:
-        line = line[: length - 1] + "…"
+        cut = line[: length - 1]
+        address = cut.rfind("://")
+        if address >= 0 and " " not in cut[address:]:  # half an address leads nowhere
+            cut = cut[: cut.rfind(" ") + 1]
+        line = cut + "…"
     return line if line.endswith((".", "!", "?", "…")) or not line else line + "."

@@ -313,6 +313,7 @@ class ClaudeProcess:
             mcp_servers={"kernel": how.kernel_server()} if how.kernel_server else {},
             settings=self._settings_file(),
             include_partial_messages=True,
+            include_hook_events=True,  # why a hook has stopped a turn is said nowhere else
             can_use_tool=self._can_use_tool,
             max_buffer_size=MAX_LINE,
             stderr=self.stderr.append,

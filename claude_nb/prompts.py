@@ -151,6 +151,8 @@ class Prompts:
         turn.news, self._session.news = self._session.news, None
         self._session.last_turn = turn
         turn._start()
+        while self._session.untold:
+            turn.tell(self._session.untold.pop(0))
         self._owner.note_work()
         try:
             await process.query(_content(turn), turn.id)

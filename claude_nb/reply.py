@@ -65,6 +65,15 @@ class TextBlock(_GrowingText):
     type: Literal["text"] = "text"
 
 
+class PrintedBlock(TextBlock):
+    """What a command of Claude Code's own printed, such as `/usage`: its lines are lines."""
+
+    @property
+    def is_markdown(self) -> bool:
+        """Some commands print Markdown, with headings; the others plain text."""
+        return self.text.lstrip().startswith("#")
+
+
 class ThinkingBlock(_GrowingText):
     """What Claude thought before it wrote, where the model shows it."""
 
@@ -104,7 +113,21 @@ class ToolResultBlock:
     type: Literal["tool_result"] = "tool_result"
 
 
-Block = TextBlock | ThinkingBlock | ToolUseBlock | ToolResultBlock
+@dataclass(eq=False)
+class NoticeBlock:
+    """Something that Claude Code says to the person beside the reply, in one line.
+
+    `kind` is Claude Code's name for it, such as "compact_boundary".
+    """
+
+    text: str
+    kind: str
+    level: Literal["info", "warning"] = "info"
+    done: bool = True
+    type: Literal["notice"] = "notice"
+
+
+Block = TextBlock | ThinkingBlock | ToolUseBlock | ToolResultBlock | NoticeBlock
 
 
 @dataclass(frozen=True)
@@ -133,10 +156,11 @@ class Reply:
     """What came of one prompt.
 
     Attributes:
-        text: all that Claude wrote in the turn, Markdown, its text blocks joined by blank lines.
+        text: all that Claude wrote in the turn, Markdown, its text blocks joined by blank lines; for one of
+            Claude Code's own commands what it printed.
         status: `completed`, `interrupted`, `cancelled` (`reason` says why) or `failed` (see `error`).
         session: the session's name.
-        blocks: text, thinking, tool uses and tool results in the order they came.
+        blocks: text, thinking, tool uses, tool results and Claude Code's notices in the order they came.
         usage: tokens and seconds.
         cost_usd: US dollars as Claude Code reports them; None where it is not billed by API key.
         model: the model that answered, None if none did.
@@ -159,6 +183,11 @@ class Reply:
     def tools(self) -> list[ToolUseBlock]:
         """The tool calls, in the order they were made."""
         return [block for block in self.blocks if isinstance(block, ToolUseBlock)]
+
+    @property
+    def notices(self) -> list[str]:
+        """What Claude Code said to the person beside the reply, one line each."""
+        return [block.text for block in self.blocks if isinstance(block, NoticeBlock)]
 
     @property
     def code(self) -> list[Code]:
@@ -202,12 +231,16 @@ def code_blocks(markdown: str) -> list[Code]:
 _WHERE_AN_IMAGE_IS = re.compile(r"\[Image: source: [^\n]*\]")
 
 
+# Claude Code marks an error of its own for Claude: a reader sees that the tool has failed.
+_ERROR_TAGS = re.compile(r"\A\s*<tool_use_error>(.*?)(?:</tool_use_error>)?\s*\Z", re.DOTALL)
+
+
 def result_text(content: Any) -> str:
     """The text of a tool result as the API gives it: a string, or blocks of text and images."""
     if content is None:
         return ""
     if isinstance(content, str):
-        return content
+        return _ERROR_TAGS.sub(r"\1", content)
     if not isinstance(content, list):
         return str(content)
     parts = [_part_text(part) for part in content]
@@ -218,7 +251,7 @@ def _part_text(part: Any) -> str:
     if not isinstance(part, dict):
         return str(part)
     if part.get("type") == "text":
-        return str(part.get("text", ""))
+        return _ERROR_TAGS.sub(r"\1", str(part.get("text", "")))
     return f"[{part.get('type', 'unknown')}]"
 
 

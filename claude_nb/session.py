@@ -27,6 +27,7 @@ from claude_nb.turn import Awaited, Context, Told, Turn
 if TYPE_CHECKING:
     from claude_nb.keeper import SessionKeeper
     from claude_nb.kernel.surroundings import Stage
+    from claude_nb.reply import NoticeBlock
 
 
 class Session(HasTraits):
@@ -49,6 +50,8 @@ class Session(HasTraits):
         self.models: list[dict[str, str]] = []
         # A line for the reader of the next turn, such as which conversation is continued.
         self.news: str | None = None
+        # What Claude Code has said to the person between turns.
+        self.untold: list[NoticeBlock] = []
         self.last_turn: Turn | None = None
         # The last reply as Claude Code should have recorded it.
         self.last_text = ""

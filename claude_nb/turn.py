@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from claude_nb.errors import SessionBusy, TurnInterrupted
-from claude_nb.reply import FINAL, Block, Reply, Status
+from claude_nb.reply import FINAL, Block, NoticeBlock, Reply, Status
 from claude_nb.turn_log import TurnLog
 
 if TYPE_CHECKING:
@@ -300,6 +300,11 @@ class Turn:
         self._complete(self.log.apply(message, now))
         if self.log.first_token is not None and not self._begun.is_set():
             self._begun.set()
+        self._changed()
+
+    def tell(self, notice: NoticeBlock) -> None:
+        """What Claude Code says to the person outside of the turn's own messages."""
+        self._complete(self.log.tell(notice))
         self._changed()
 
     def warn(self, sentence: str) -> None:

@@ -7,6 +7,10 @@ Claude Code tells a turn twice. *Stream events* carry the API's own deltas, toke
 settled by the message that repeats it; a CLI that sends no events still gives every block. Tool results
 come as *user messages*. What carries a `parent_tool_use_id` belongs to a subagent: its tools are listed
 under the tool use that started it, its text is not the reply's.
+
+An *attempt* that breaks is made again: Claude Code forgets the blocks of it that it has not told whole, and
+so are they here as soon as the next attempt begins. What Claude Code says to the person stands as a notice
+between the blocks (`notices.py`).
 """
 
 from __future__ import annotations
@@ -15,8 +19,11 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from claude_nb.notices import ending_notice, hook_words, refusal, told_by
 from claude_nb.reply import (
     Block,
+    NoticeBlock,
+    PrintedBlock,
     TextBlock,
     ThinkingBlock,
     ToolResultBlock,
@@ -53,8 +60,15 @@ class TurnLog:
         self._open_tokens = 0
         self._unsettled: list[TextBlock | ThinkingBlock | ToolUseBlock] = []
         self._tools: dict[str, ToolUseBlock] = {}
+        # Why a hook has refused the prompt, which then never reached Claude.
+        self.refused: str | None = None
+        self._message: str | None = None
+        # By the id of each message: the blocks that it told whole.
+        self._told: dict[str, list[Block]] = {}
         self._printed = ""
         self._answered = ""
+        self._synthetic = ""
+        self._hook_said = ""
 
     @property
     def text(self) -> str:
@@ -64,7 +78,8 @@ class TurnLog:
     @property
     def last_text(self) -> str:
         """The last block of text, as Claude Code records it; "" if the turn did not end with Claude's."""
-        last = self.blocks[-1] if self.blocks and not self._answered else None
+        said = [block for block in self.blocks if not isinstance(block, NoticeBlock)]
+        last = said[-1] if said and not self._answered else None
         return last.text if isinstance(last, TextBlock) else ""
 
     @property
@@ -113,6 +128,9 @@ class TurnLog:
             case "message_start":
                 self.notice = None
                 self.retries.clear()
+                self._abandon()
+                self._message = event["message"].get("id")
+                return self._tell_synthetic()
             case "message_delta":
                 self._open_tokens = 0
                 self._count(event.get("usage") or {})
@@ -156,10 +174,29 @@ class TurnLog:
         if message.parent_tool_use_id is not None:
             self._subagent(message, now)
             return []
-        if message.model == "<synthetic>":  # Claude Code's own words: an error, or what the result says too
+        if message.model == "<synthetic>":  # Claude Code's own words; the result may say them too
+            self._synthetic = " ".join(part.text for part in message.content if hasattr(part, "text"))
             return []
+        if message.message_id is not None and message.message_id != self._message:
+            self._abandon()  # asked again without a stream
+            self._message = message.message_id
         self.model = message.model
-        return [done for part in message.content if (done := self._settle_part(part, now)) is not None]
+        said = [done for part in message.content if (done := self._settle_part(part, now)) is not None]
+        self._told.setdefault(message.uuid or "", []).extend(said)
+        return said
+
+    def _abandon(self) -> None:
+        """The attempt has come to nothing; Claude Code keeps of it what it has told whole."""
+        for block in self._unsettled:
+            self._take_back(block)
+        self._unsettled.clear()
+        self._open, self._open_tokens = None, 0
+
+    def _take_back(self, block: Block) -> None:
+        # A new list: other threads walk through the old one.
+        self.blocks = [other for other in self.blocks if other is not block]
+        if isinstance(block, ToolUseBlock):
+            self._tools.pop(block.id, None)
 
     def _settle_part(self, part: Any, now: float) -> Block | None:
         match type(part).__name__:
@@ -208,7 +245,9 @@ class TurnLog:
 
     def _user(self, message: Any, now: float) -> list[Block]:
         if isinstance(message.content, str):
-            self._printed += "".join(_COMMAND_OUTPUT.findall(message.content))
+            # A compaction repeats what earlier commands have printed.
+            for printed in _COMMAND_OUTPUT.findall(message.content):
+                self._printed = printed
             return []
         results: list[Block] = []
         for part in message.content:
@@ -217,6 +256,7 @@ class TurnLog:
                 if message.parent_tool_use_id is None:
                     self.blocks.append(result)
                     results.append(result)
+        self._told.setdefault(message.uuid or "", []).extend(results)
         return results
 
     def _tool_result(self, part: Any, now: float) -> ToolResultBlock:
@@ -240,12 +280,43 @@ class TurnLog:
             tool.state, tool.refusal = "refused", why
 
     def _system(self, message: Any, now: float) -> list[Block]:
+        data = message.data
         if message.subtype == "api_retry":
-            self.retries.append(message.data.get("error_status"))
-            self.notice = retry_notice(message.data)
-        elif message.subtype == "status" and message.data.get("status") == "compacting":
+            self.retries.append(data.get("error_status"))
+            self.notice = retry_notice(data)
+            self._abandon()
+        elif message.subtype == "status" and data.get("status") == "compacting":
             self.activity = "compacting the conversation"
-        return []
+        for told in data.get("retracted_message_uuids") or ():
+            for block in self._told.pop(told, []):
+                self._take_back(block)
+        if message.subtype == "permission_denied":
+            self.refuse(data.get("tool_use_id"), str(data.get("message", "")).split(" IMPORTANT:")[0])
+        self.refused = refusal(message.subtype, data) or self.refused
+        return self.tell(told_by(message))
+
+    def _hook(self, message: Any, now: float) -> list[Block]:
+        self._hook_said = hook_words(message.data)[0] or self._hook_said
+        return self.tell(told_by(message))
+
+    def _reset(self, message: Any, now: float) -> list[Block]:
+        return self.tell(told_by(message))
+
+    def tell(self, notice: NoticeBlock | None) -> list[Block]:
+        """Add what Claude Code says to the person, once however often it says so."""
+        if notice is None or any(
+            isinstance(block, NoticeBlock) and block.text == notice.text for block in self.blocks
+        ):
+            return []
+        self.blocks.append(notice)
+        return [notice]
+
+    def _tell_synthetic(self) -> list[Block]:
+        """Claude Code's words in Claude's place, if the turn goes on after them."""
+        words, self._synthetic = " ".join(self._synthetic.split()), ""
+        if not words or words == NO_RESPONSE:
+            return []
+        return self.tell(NoticeBlock(words, "api_error", "warning"))
 
     def _result(self, message: Any, now: float) -> list[Block]:
         usage = message.usage or {}
@@ -256,18 +327,25 @@ class TurnLog:
         self.usage.requests = message.num_turns
         self.cost_usd = message.total_cost_usd
         self._open_tokens = 0
-        return [] if message.is_error or self.text else self._answer_of_command(message)
+        if message.is_error or self.refused:
+            return []
+        # Without the words that came after the last of Claude's: the result says them too.
+        answer = [] if self.text else self._answer_of_command(message)
+        return answer + self.tell(ending_notice(message.terminal_reason, self._hook_said))
 
     def _answer_of_command(self, result: Any) -> list[Block]:
         """What one of Claude Code's own commands says without asking Claude: in the result, or printed."""
         self._answered = (result.result or self._printed).strip()
-        if not self._answered:
-            return []
-        told = TextBlock(self._answered, done=True)
+        compacted = any(isinstance(b, NoticeBlock) and b.kind == "compact_boundary" for b in self.blocks)
+        if not self._answered or self._answered == NO_RESPONSE or (compacted and not result.result):
+            return []  # that it was compacted is told already
+        told = PrintedBlock(self._answered, done=True)
         self.blocks.append(told)
         return [told]
 
 
+# What Claude Code puts in Claude's place where there is nothing to say.
+NO_RESPONSE = "No response requested."
 # How Claude Code marks what a command such as `/compact` printed.
 _COMMAND_OUTPUT = re.compile(r"<local-command-stdout>(.*?)</local-command-stdout>", re.DOTALL)
 
@@ -276,6 +354,8 @@ _HANDLERS: dict[str, Callable[[TurnLog, Any, float], list[Block]]] = {
     "AssistantMessage": TurnLog._assistant,
     "UserMessage": TurnLog._user,
     "SystemMessage": TurnLog._system,
+    "HookEventMessage": TurnLog._hook,
+    "ConversationResetMessage": TurnLog._reset,
     "ResultMessage": TurnLog._result,
 }
 

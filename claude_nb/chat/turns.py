@@ -6,6 +6,7 @@ A turn under way and one that was read from the record (`past.py`) are shown ali
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -15,8 +16,18 @@ from claude_nb.asking.shown import card_html, outcome, tag
 from claude_nb.chat.log import Entry, Kind
 from claude_nb.chat.past import PastTurn
 from claude_nb.kernel.tools import RUN_CELL
-from claude_nb.render.html import HtmlStream, notice_html, thinking_html, tool_html
-from claude_nb.reply import Block, Reply, Status, TextBlock, ThinkingBlock, ToolResultBlock, ToolUseBlock
+from claude_nb.render.html import HtmlStream, notice_html, printed_html, thinking_html, tool_html
+from claude_nb.reply import (
+    Block,
+    NoticeBlock,
+    PrintedBlock,
+    Reply,
+    Status,
+    TextBlock,
+    ThinkingBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+)
 
 if TYPE_CHECKING:
     from claude_nb.asking.desk import Pending
@@ -70,6 +81,8 @@ class TurnView(Generic[_Turn]):
     def __init__(self, turn: _Turn) -> None:
         self.turn = turn
         self.key = turn.id
+        # By which the page knows each block: blocks of an attempt that broke are taken out again.
+        self._names: dict[Block, int] = {}
         self._texts: dict[int, _Text] = {}
         # The entry of a block, with what it was made of.
         self._made: dict[int, tuple[object, Entry]] = {}
@@ -86,11 +99,13 @@ class TurnView(Generic[_Turn]):
         self._images = {result.tool_use_id: result.images for result in results}
         found = [*self._prompt(), *self._news()]
         for index, block in enumerate(blocks):
-            found += self._questions(index)
-            found += self._block(index, block)
-        for index in range(len(blocks), len(blocks) + 2):
-            found += self._questions(index)
+            found += self._questions(index, index + 1)
+            found += self._block(self._name(block), block)
+        found += self._questions(len(blocks))
         return [*found, *self._end()]
+
+    def _name(self, block: Block) -> int:
+        return self._names.setdefault(block, len(self._names))
 
     def _entry(self, name: str, kind: Kind, html: str = "", **more: Any) -> Entry:
         return Entry(f"{self.key}/{name}", self.key, kind, html, **more)
@@ -109,6 +124,10 @@ class TurnView(Generic[_Turn]):
 
     def _block(self, index: int, block: Block) -> list[Entry]:
         match block:
+            case NoticeBlock():
+                return [self._entry(str(index), "notice", notice_html(block.text, block.level))]
+            case PrintedBlock() if not block.is_markdown:
+                return [self._entry(str(index), "text", printed_html(block.text))]
             case TextBlock():
                 return self._text(index, block)
             case ThinkingBlock() if block.text.strip():
@@ -145,8 +164,12 @@ class TurnView(Generic[_Turn]):
 
     def execution(self, entry: str) -> Execution | None:
         """The running code that an entry offers to stop."""
-        for index, block in enumerate(self.turn.blocks):
-            if entry == f"{self.key}/{index}" and isinstance(block, ToolUseBlock) and self._can_stop(block):
+        for block in self.turn.blocks:
+            if (
+                entry == f"{self.key}/{self._name(block)}"
+                and isinstance(block, ToolUseBlock)
+                and self._can_stop(block)
+            ):
                 return self.turn.execution
         return None
 
@@ -181,8 +204,9 @@ class TurnView(Generic[_Turn]):
         if pending is not None and all(pending is not known for _, known in self._asked):
             self._asked.append((len(self.turn.blocks), pending))
 
-    def _questions(self, index: int) -> list[Entry]:
-        return [self._question(pending) for anchor, pending in self._asked if anchor == index]
+    def _questions(self, first: int, end: float = math.inf) -> list[Entry]:
+        """Those that were asked when so many blocks were there."""
+        return [self._question(pending) for anchor, pending in self._asked if first <= anchor < end]
 
     def _question(self, pending: Pending) -> Entry:
         question, decision = pending.question, pending.decision

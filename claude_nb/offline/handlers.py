@@ -12,7 +12,7 @@ from tornado.iostream import StreamClosedError
 from claude_nb.offline import auxiliary, player
 from claude_nb.offline.conversation import Conversation, read
 from claude_nb.offline.gate import ClientGone, Handler, Refused
-from claude_nb.offline.script import Answer, Drop, Error, Text, Wait, fill
+from claude_nb.offline.script import Answer, Block, Drop, Error, Text, Wait, fill
 
 MODELS = ("claude-opus-5-5", "claude-sonnet-5", "claude-haiku-4-5")
 # Unpaced events are sent together: a write to the socket for each would cost more than all else.
@@ -116,18 +116,29 @@ class Messages(Handler):
         """Play what comes before the reply: None where there will be none, else the answer without it."""
         session = self.request.headers.get("X-Claude-Code-Session-Id", "")
         key = (session, answer.rule, said.user_messages, said.prompt)
+        blocks = self.attempt(answer.blocks, key)
         used = 0
-        for block in player.leading(answer.blocks):
+        for block in player.leading(blocks):
             used += 1
             if isinstance(block, Wait):
                 await self.pause(block.seconds)
             elif isinstance(block, Drop):
                 self.hang_up()
                 return None
-            elif self.api.fails_again(block, (*key, used)):
+            else:
                 self.fail(block, answer)
                 return None
-        return Answer(answer.rule, answer.blocks[used:], answer.values, answer.step)
+        return Answer(answer.rule, blocks[used:], answer.values, answer.step)
+
+    def attempt(self, blocks: tuple[Block, ...], key: tuple[object, ...]) -> tuple[Block, ...]:
+        """What this request gets: up to a failure that is still due, without what earlier attempts got."""
+        begins = 0
+        for index, block in enumerate(blocks):
+            if isinstance(block, Error | Drop):
+                if self.api.fails_again(block, (*key, index)):
+                    return blocks[begins : index + 1]
+                begins = index + 1
+        return blocks[begins:]
 
     def hang_up(self) -> None:
         """Close the connection with no further byte, as a broken network does."""

@@ -15,11 +15,11 @@ PATTERNS = ("matches", "recall", "context", "model", "system", "notice")
 CONDITIONS = (*PATTERNS, "says", "exactly", "always", "first")
 RULE_KEYS = {*CONDITIONS, "name", "preface", "reply", "then"}
 BLOCK_KEYS = {
-    "text": {"chunk", "rate", "repeat", "raw"},
-    "thinking": {"chunk", "rate", "repeat", "raw"},
+    "text": {"chunk", "rate", "repeat", "raw", "open"},
+    "thinking": {"chunk", "rate", "repeat", "raw", "open"},
     "tool": {"input", "raw"},
     "error": {"times", "message", "retry_after"},
-    "drop": set[str](),
+    "drop": {"times"},
     "stall": set[str](),
     "delay": set[str](),
     "stop": {"usage"},
@@ -199,7 +199,7 @@ class Parser:
             usage = self.value(block, "usage", dict, {})
             return Stop(self.value(block, "stop", str, ""), {k: int(v) for k, v in usage.items()})
         if kind == "drop":
-            return Drop()
+            return Drop(self.times(block))
         return self.wait(block, kind, name)
 
     def text(self, block: Located, kind: str) -> Text:
@@ -211,6 +211,7 @@ class Parser:
             repeat=1 if repeat is None else int(repeat),
             raw=self.value(block, "raw", bool, False),
             thinking=kind == "thinking",
+            open=self.value(block, "open", bool, False),
         )
 
     def api_error(self, block: Located, name: str) -> Error:
@@ -220,14 +221,17 @@ class Parser:
             choice = ", ".join(map(str, [*ERRORS, *NAMED_ERRORS]))
             raise self.error(block, f"{name}: `error` must be one of {choice}")
         kind, usual = ERRORS[status]
-        times = self.number(block, "times")
         return Error(
             status=status,
             type=kind,
             message=self.value(block, "message", str, message or usual),
-            times=None if times is None else int(times),
+            times=self.times(block),
             retry_after=self.number(block, "retry_after"),
         )
+
+    def times(self, block: Located) -> int | None:
+        times = self.number(block, "times")
+        return None if times is None else int(times)
 
     def wait(self, block: Located, kind: str, name: str) -> Wait:
         if kind == "stall" and block[kind] == "forever":

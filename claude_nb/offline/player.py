@@ -134,6 +134,8 @@ def content(block: Text | Tool, answer: Answer, sent: Sent, index: int) -> Itera
         yield delta(index, f"{kind}_delta", kind, piece)
         if block.rate:
             yield Wait(1 / block.rate)
+    if block.open:
+        return
     if block.thinking:
         yield delta(index, "signature_delta", "signature", SIGNATURE)
     yield {"type": "content_block_stop", "index": index}

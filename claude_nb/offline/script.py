@@ -11,11 +11,15 @@ conversation. The first rule whose conditions all hold answers.
     then        a list of further replies, one after each round of tool results; instead of a list
                 of blocks one may be {ok: [...], refused: [...]}
 
-    text, thinking   chunk (characters, 0 for all in one), rate (chunks a second), repeat, raw
+    text, thinking   chunk (characters, 0 for all in one), rate (chunks a second), repeat, raw,
+                     open: true (a failure that follows breaks into it)
     tool             input
     error            an HTTP status, `credit` or `too_long`; times, message, retry_after
-    drop: true       closes the connection        stall   seconds, or `forever`
+    drop: true       closes the connection; times stall   seconds, or `forever`
     delay            seconds                      stop    a stop_reason; usage (numbers to report)
+
+An `error` or `drop` with `times` ends the reply so often; afterwards what stands behind it is the reply, and
+what stands before it, which the broken attempts began with, is left out.
 
 Texts and tool inputs may hold {prompt}, {result} (of the tools), {model}, {context}, {recall}, {n}
 (counts a `repeat`) and the groups of the expressions: {1} or {name}. Other braces stay as they are.
@@ -50,6 +54,7 @@ class Text:
     repeat: int = 1
     raw: bool = False
     thinking: bool = False
+    open: bool = False  # the block is not closed: what follows breaks into it
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,8 @@ class Error:
 @dataclass(frozen=True)
 class Drop:
     """Close the connection here."""
+
+    times: int | None = None  # None: always
 
 
 @dataclass(frozen=True)

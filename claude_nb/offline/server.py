@@ -30,7 +30,7 @@ from claude_nb.offline import handlers
 from claude_nb.offline.conversation import Conversation
 from claude_nb.offline.environment import environment
 from claude_nb.offline.gate import MAX_BODY
-from claude_nb.offline.script import Answer, Error, Rule, answer, load
+from claude_nb.offline.script import Answer, Drop, Error, Rule, answer, load
 
 MAX_HEADERS = 64 * 1024  # bytes
 KEPT_REQUESTS = 200
@@ -192,8 +192,8 @@ class OfflineAPI:
         found = answer(own, said) if own else None
         return found if found and found.blocks and isinstance(found.blocks[0], Error) else None
 
-    def fails_again(self, error: Error, key: tuple[object, ...]) -> bool:
-        """Whether an error that recovers after `times` is still due for this prompt."""
+    def fails_again(self, error: Error | Drop, key: tuple[object, ...]) -> bool:
+        """Whether a failure that recovers after `times` is still due for this prompt."""
         if error.times is None:
             return True
         failed = self._failures.get((error, *key), 0)

@@ -92,6 +92,11 @@ def notice(text: str, kind: Kind = "info") -> str:
     return f"> {_NOTICES[kind]} {quoted}"
 
 
+def notice_line(text: str, kind: Kind = "info") -> str:
+    """A notice for a terminal: plain text, one line."""
+    return f"{_NOTICES[kind]} {_one_line(text)}"
+
+
 def shortened(text: str, width: int = _LINE) -> str:
     """At most `width` characters; the middle goes first, since names differ at their ends."""
     if len(text) <= width:

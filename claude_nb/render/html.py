@@ -9,7 +9,7 @@ chat is shown, never by `%load_ext` or by a cell's reply.
 
 from __future__ import annotations
 
-from claude_nb.render.html_cards import images_html, notice_html, thinking_html, tool_html
+from claude_nb.render.html_cards import images_html, notice_html, printed_html, thinking_html, tool_html
 from claude_nb.render.html_code import code_css
 from claude_nb.render.html_markdown import markdown_html, text_html
 from claude_nb.render.html_stream import HtmlStream, Shown, changed
@@ -24,6 +24,7 @@ __all__ = [
     "images_html",
     "markdown_html",
     "notice_html",
+    "printed_html",
     "text_html",
     "thinking_html",
     "tool_html",

@@ -60,6 +60,11 @@ def notice_html(text: str, kind: Kind = "info", *, static: bool = False) -> str:
     return clean(f'<div class="cnb-notice cnb-{kind}">{symbol} {body}</div>')
 
 
+def printed_html(text: str) -> str:
+    """What a command printed, line by line, ready for a page."""
+    return clean(code_html(text))
+
+
 def images_html(images: Sequence[bytes]) -> str:
     """Pictures that a tool returned, and how many were left out."""
     good = [image for image in images if _kind(image) and len(image) <= _LARGEST_IMAGE][:_MOST_IMAGES]

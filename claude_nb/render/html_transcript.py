@@ -17,10 +17,20 @@ from functools import cached_property
 
 from claude_nb.render.cards import Kind, shortened
 from claude_nb.render.escape import dollar_proof, visible
-from claude_nb.render.html_cards import notice_html, thinking_html, tool_html
+from claude_nb.render.html_cards import notice_html, printed_html, thinking_html, tool_html
 from claude_nb.render.html_code import code_css
 from claude_nb.render.html_markdown import markdown_html, text_html
-from claude_nb.reply import Block, Reply, Status, TextBlock, ThinkingBlock, ToolResultBlock, ToolUseBlock
+from claude_nb.reply import (
+    Block,
+    NoticeBlock,
+    PrintedBlock,
+    Reply,
+    Status,
+    TextBlock,
+    ThinkingBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+)
 
 _ENDINGS: dict[Status, tuple[str, Kind]] = {
     Status.INTERRUPTED: ("Interrupted", "interrupted"),
@@ -83,6 +93,10 @@ def _reply(turn: Entry) -> str:
 
 
 def _block(block: Block, images: dict[str, list[bytes]]) -> str:
+    if isinstance(block, NoticeBlock):
+        return notice_html(block.text, block.level, static=True)
+    if isinstance(block, PrintedBlock) and not block.is_markdown:
+        return printed_html(block.text)
     if isinstance(block, TextBlock):
         return markdown_html(block.text, static=True)
     if isinstance(block, ThinkingBlock):

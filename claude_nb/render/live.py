@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from claude_nb.kernel.place import Place
 from claude_nb.kernel.presence import someone_is_there
 from claude_nb.kernel.tools import RUN_CELL
-from claude_nb.render.cards import tool_line
+from claude_nb.render.cards import notice_line, tool_line
 from claude_nb.render.harmless import visible
 from claude_nb.render.page import Page, status_words
 from claude_nb.render.pictures import show_pictures
 from claude_nb.render.throttle import KERNEL_BUDGET, Throttle
-from claude_nb.reply import TextBlock, ToolUseBlock
+from claude_nb.reply import Block, NoticeBlock, TextBlock, ToolUseBlock
 
 if TYPE_CHECKING:
     from claude_nb.render.cards import OutputMode
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 # The seconds in the status line go on when nothing else does.
 _HEARTBEAT = 1.0
+BEGINS_AGAIN = "The connection to the API broke. The reply begins again:"
 
 
 class Output(Protocol):
@@ -166,7 +167,8 @@ class Terminal:
 
     def __init__(self, mode: OutputMode) -> None:
         self._mode = mode
-        self._block = 0
+        self._printed: list[Block] = []
+        self._current: Block | None = None
         self._written = 0
         self._status = 0
         self._news_told = False
@@ -198,15 +200,30 @@ class Terminal:
     def _print_new(self, turn: Turn) -> None:
         self._print_news(turn)
         blocks = turn.blocks
-        while self._block < len(blocks):
-            block = blocks[self._block]
-            if isinstance(block, TextBlock):
+        self._leave_abandoned(blocks)
+        while len(self._printed) < len(blocks):
+            block = blocks[len(self._printed)]
+            self._current = block
+            if isinstance(block, NoticeBlock):
+                print(notice_line(block.text, block.level), end="\n\n", flush=True)
+            elif isinstance(block, TextBlock):
                 self._print_text(block.text)
             elif isinstance(block, ToolUseBlock) and block.done and not self._print_tool(block):
                 return
             if not block.done:
                 return
             self._next_block(block)
+
+    def _leave_abandoned(self, blocks: list[Block]) -> None:
+        """What is printed cannot be taken back: say that an attempt broke, and go on where it began."""
+        begun = [*self._printed, self._current] if self._written else self._printed
+        left = [block for block in begun if block not in blocks]
+        if any(isinstance(block, TextBlock) and block.text for block in left):
+            self._clear_status()
+            print("\n" * bool(self._written) + notice_line(BEGINS_AGAIN, "warning"), end="\n\n", flush=True)
+        if left:
+            self._printed = [block for block in self._printed if block in blocks]
+            self._written = 0
 
     def _print_news(self, turn: Turn) -> None:
         if turn.news and not self._news_told:
@@ -232,7 +249,7 @@ class Terminal:
     def _next_block(self, block: Any) -> None:
         if isinstance(block, TextBlock) and block.text:
             print("\n", flush=True)
-        self._block += 1
+        self._printed.append(block)
         self._written = 0
 
     def _at_line_start(self, turn: Turn) -> bool:

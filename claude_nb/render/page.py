@@ -13,8 +13,18 @@ import time
 from typing import TYPE_CHECKING
 
 from claude_nb.render.cards import notice, status_line, thinking_card, tool_card
+from claude_nb.render.escape import fence
 from claude_nb.render.harmless import HarmlessStream
-from claude_nb.reply import Block, Reply, Status, TextBlock, ThinkingBlock, ToolUseBlock
+from claude_nb.reply import (
+    Block,
+    NoticeBlock,
+    PrintedBlock,
+    Reply,
+    Status,
+    TextBlock,
+    ThinkingBlock,
+    ToolUseBlock,
+)
 
 if TYPE_CHECKING:
     from claude_nb.render.cards import OutputMode
@@ -46,10 +56,11 @@ class Page:
         self._explain = explain
         # What is kept from one showing to the next is changed by each, so one is made after the other.
         self._lock = threading.Lock()
-        self._texts: dict[int, HarmlessStream] = {}
-        self._taken: dict[int, int] = {}
-        # What is finished, by block; a live tool's card tells its time, a final one does not.
-        self._finished: dict[tuple[int, bool], str] = {}
+        # By block, not by place: the blocks of an attempt that broke are taken out again.
+        self._texts: dict[TextBlock, HarmlessStream] = {}
+        self._taken: dict[TextBlock, int] = {}
+        # What is finished; a live tool's card tells its time, a final one does not.
+        self._finished: dict[tuple[Block, bool], str] = {}
 
     def live(self, now: float | None = None) -> str:
         """The turn as it stands, with a status line."""
@@ -76,38 +87,41 @@ class Page:
 
     def _parts(self, now: float | None) -> list[str]:
         news = [notice(self._turn.news, "info")] if self._turn.news else []
-        blocks = self._turn.blocks
-        return news + _spaced([self._part(index, block, now) for index, block in enumerate(blocks)])
+        return news + _spaced([self._part(block, now) for block in self._turn.blocks])
 
-    def _part(self, index: int, block: Block, now: float | None) -> str:
-        key = (index, now is not None)
+    def _part(self, block: Block, now: float | None) -> str:
+        key = (block, now is not None)
         if key in self._finished:
             return self._finished[key]
         finished = _is_finished(block)  # asked first: it may grow in another thread while it is written
-        part = self._written(index, block, now)
+        part = self._written(block, now)
         if finished:
             self._finished[key] = part
         return part
 
-    def _written(self, index: int, block: Block, now: float | None) -> str:
+    def _written(self, block: Block, now: float | None) -> str:
+        if isinstance(block, NoticeBlock):
+            return notice(block.text, block.level)
+        if isinstance(block, PrintedBlock) and not block.is_markdown:
+            return fence(block.text)
         if isinstance(block, TextBlock):
-            return self._text(index, block)
+            return self._text(block)
         if isinstance(block, ThinkingBlock):
             return thinking_card(block.text, self._mode)
         if isinstance(block, ToolUseBlock):
             return self._tool(block, now)
         return ""  # a tool result is in its tool's card
 
-    def _text(self, index: int, block: TextBlock) -> str:
-        stream = self._texts.setdefault(index, HarmlessStream())
+    def _text(self, block: TextBlock) -> str:
+        stream = self._texts.setdefault(block, HarmlessStream())
         done, whole = block.done, block.text
         text = whole[:MOST_SHOWN]
-        taken = self._taken.get(index, 0)
+        taken = self._taken.get(block, 0)
         if len(text) < taken:  # settled with another text than was streamed
-            stream = self._texts[index] = HarmlessStream()
+            stream = self._texts[block] = HarmlessStream()
             taken = 0
         stream.feed(text[taken:])
-        self._taken[index] = len(text)
+        self._taken[block] = len(text)
         return _join([stream.value(partial=not done), _not_shown(len(whole) - len(text))])
 
     def _tool(self, block: ToolUseBlock, now: float | None) -> str:

@@ -1,0 +1,169 @@
+"""What Claude Code says to the person beside the reply, and what it takes back. CLI."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from claude_nb.errors import PromptRefused, SafetyStop
+from claude_nb.offline import OfflineAPI
+from claude_nb.session_manager import SessionManager
+
+pytestmark = pytest.mark.cli
+
+PATIENCE = 60
+
+SCRIPT = r"""
+rules:
+  - exactly: run a command
+    reply: [{text: "I run it."}, {tool: Bash, input: {command: "ls", description: Look}}]
+    then: [[{text: "It has run."}]]
+  - exactly: run a forbidden command
+    reply: [{tool: Bash, input: {command: "find . -name x", description: Look}}]
+    then: [[{text: "It was not run."}]]
+  - exactly: break in mid-reply
+    reply:
+      - {thinking: "Half a thought", open: true}
+      - {stall: 0.3}
+      - {drop: true, times: 1}
+      - {text: "Half a sentence of the second try, and\n\n```python\nold = 1\n", open: true}
+      - {stall: 0.3}
+      - {drop: true, times: 1}
+      - {text: "The whole answer."}
+  - exactly: overload in mid-reply
+    reply:
+      - {text: "Half a sentence ", open: true}
+      - {stall: 0.3}
+      - {error: 529, times: 1}
+      - {text: "All of it."}
+  - exactly: break behind a tool
+    reply: [{text: "I look."}, {tool: Bash, input: {command: "ls", description: Look}}]
+    then:
+      - - {text: "Half a sentence ", open: true}
+        - {stall: 0.3}
+        - {drop: true, times: 1}
+        - {text: "It is all there."}
+  - exactly: something dangerous
+    reply: [{text: "First step: take the"}, {stop: refusal}]
+  - notice: safety classifier
+    reply: [{text: "I will leave that part out."}]
+  - says: something worse
+    reply: [{stop: refusal}]
+  - matches: .
+    reply: [{text: "fine"}]
+"""
+
+# What a person's hooks say, by the prompt or the tool.
+HOOKS = """
+import json, sys
+given = json.load(sys.stdin)
+event, prompt = given["hook_event_name"], given.get("prompt", "").splitlines()[-1:]
+if event == "SessionStart":
+    print(json.dumps({"systemMessage": "welcome"}))
+if prompt == ["about a customer"]:
+    print("Policy: no customer data", file=sys.stderr)
+    sys.exit(2)
+if prompt == ["for lunch"]:
+    print(json.dumps({"continue": False, "stopReason": "Lunch first"}))
+if prompt == ["hello"]:
+    print(json.dumps({"systemMessage": "be brief"}))
+if event == "PostToolUse":
+    print(json.dumps({"continue": False, "stopReason": "That was enough"}))
+"""
+
+
+@pytest.fixture(scope="module")
+def offline(private_home: Path) -> Iterator[OfflineAPI]:
+    """With this module's script."""
+    with OfflineAPI(script=SCRIPT) as api:
+        yield api
+
+
+def settings(**given: Any) -> None:
+    """The user's own."""
+    file = Path(os.environ["CLAUDE_CONFIG_DIR"]) / "settings.json"
+    file.write_text(json.dumps(given))
+
+
+def hooks(folder: Path) -> dict[str, Any]:
+    program = folder / "hooks.py"
+    program.write_text(HOOKS)
+    command = {"type": "command", "command": f"{shlex.quote(sys.executable)} {shlex.quote(str(program))}"}
+    return {event: [{"hooks": [command]}] for event in ("SessionStart", "UserPromptSubmit", "PostToolUse")}
+
+
+def ask(manager: SessionManager, prompt: str, name: str = "a") -> Any:
+    return manager.session(name).ask(prompt).result(PATIENCE)
+
+
+def test_hooks_speak_stop_and_refuse_in_their_own_words_alone(
+    manager: SessionManager, offline: OfflineAPI, tmp_path: Path
+) -> None:
+    settings(hooks=hooks(tmp_path))
+    first = ask(manager, "hello")
+    assert first.text == "fine"
+    assert first.notices == ["SessionStart says: welcome", "UserPromptSubmit says: be brief"]
+    stopped = ask(manager, "run a command")
+    assert (stopped.status, stopped.text) == ("completed", "I run it.")
+    assert stopped.notices == ["A hook stopped the turn: That was enough."]
+    before = len(offline.requests)
+    for prompt, reason in (("about a customer", "Policy: no customer data."), ("for lunch", "Lunch first.")):
+        turn = manager.session("a").ask(prompt, context=["PRIVATE"])
+        with pytest.raises(PromptRefused) as refused:
+            turn.result(PATIENCE)
+        assert str(refused.value) == f"A hook of yours refused the prompt: {reason}"
+        assert refused.value.reply.text == ""
+        assert "PRIVATE" not in str(refused.value.reply.blocks)
+    assert len(offline.requests) == before
+    assert ask(manager, "ECHO").text == "fine"
+
+
+def test_nothing_of_an_attempt_that_broke_is_left_in_the_reply(manager: SessionManager) -> None:
+    broken = ask(manager, "break in mid-reply")
+    assert (broken.status, broken.text, broken.code) == ("completed", "The whole answer.", [])
+    assert [block.type for block in broken.blocks] == ["text"]
+    assert ask(manager, "overload in mid-reply").text == "All of it."
+    behind = ask(manager, "break behind a tool")
+    assert behind.text == "I look.\n\nIt is all there."
+    assert [tool.state for tool in behind.tools] == ["ok"]
+
+
+def test_a_reply_that_safeguards_stopped_says_so_where_it_was_stopped(manager: SessionManager) -> None:
+    reply = ask(manager, "something dangerous")
+    assert [block.type for block in reply.blocks] == ["text", "notice", "text"]
+    assert "safeguards stopped the response" in reply.notices[0]
+    assert reply.text == "First step: take the\n\nI will leave that part out."
+    with pytest.raises(SafetyStop, match="safeguards") as stopped:
+        ask(manager, "something worse", "b")
+    assert "Request ID" not in str(stopped.value)
+
+
+def test_commands_of_claude_codes_own_print_lines_and_compacting_is_told_with_its_size(
+    manager: SessionManager,
+) -> None:
+    ask(manager, "hello")
+    usage = ask(manager, "/usage")
+    assert [(block.type, block.is_markdown) for block in usage.blocks] == [("text", False)]
+    assert len(usage.text.splitlines()) > 3
+    ask(manager, "and more")
+    (block,) = ask(manager, "/compact").blocks
+    assert block.type == "notice"
+    assert block.text.startswith("The conversation was compacted (")
+    assert ask(manager, "/context").blocks[0].is_markdown
+    assert ask(manager, "/clear").notices == [
+        "A new conversation was begun; Claude has forgotten the old one."
+    ]
+
+
+def test_what_a_rule_denies_is_told_and_its_call_is_refused(manager: SessionManager) -> None:
+    settings(permissions={"deny": ["Bash(find:*)"]})
+    reply = ask(manager, "run a forbidden command")
+    assert reply.notices[0].startswith("Bash was not allowed: Permission to use Bash")
+    assert [tool.state for tool in reply.tools] == ["refused"]
