@@ -1,4 +1,8 @@
-"""The log of one kernel's sessions: a private file in our runtime folder, named by `/status`."""
+"""The log of one kernel's sessions: a private file in our runtime folder, named by `/status`.
+
+What other libraries log in our threads goes there, too. Where nobody has configured logging, Python writes
+such lines to stderr, which is the output of whatever cell runs at the moment.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,10 @@ from pathlib import Path
 from claude_nb.private import private_folder
 
 _LOGGER = logging.getLogger("claude_nb")
+# What is said before the first session's log begins is not for a cell either.
+_LOGGER.addHandler(logging.NullHandler())
+# The names of all our threads begin with it.
+OUR_THREADS = "claude_nb"
 
 
 class _PrivateFile(logging.FileHandler):
@@ -22,6 +30,20 @@ class _PrivateFile(logging.FileHandler):
         return os.fdopen(fd, "a", encoding="utf-8")
 
 
+class _LastResort(logging.Handler):
+    """Has Python's place for records that no handler has taken; those of our threads go to our file."""
+
+    def __init__(self, before: logging.Handler, file: logging.Handler) -> None:
+        super().__init__(before.level)
+        self.before = before
+        self.file: logging.Handler | None = file
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called by logging for a record of a logger that has no handler."""
+        ours = (record.threadName or "").startswith(OUR_THREADS)
+        (self.file if ours and self.file is not None else self.before).handle(record)
+
+
 def start_log(runtime: Path) -> logging.Handler:
     """Write what this kernel's sessions log to a file; the handler says where (`baseFilename`)."""
     file = runtime / "logs" / f"kernel-{os.getpid()}.log"
@@ -31,6 +53,8 @@ def start_log(runtime: Path) -> logging.Handler:
     _LOGGER.addHandler(handler)
     if _LOGGER.level == logging.NOTSET:
         _LOGGER.setLevel(logging.INFO)
+    if logging.lastResort is not None:
+        logging.lastResort = _LastResort(logging.lastResort, handler)
     # A handler of ours is no reason for the lines to appear in a cell, nor to hide them from a user's own.
     return handler
 
@@ -38,4 +62,10 @@ def start_log(runtime: Path) -> logging.Handler:
 def stop_log(handler: logging.Handler) -> None:
     """Close the file, and remove it if it was never needed."""
     _LOGGER.removeHandler(handler)
+    resort: object = logging.lastResort
+    if isinstance(resort, _LastResort) and resort.file is handler:
+        logging.lastResort = resort.before
+    while isinstance(resort, _LastResort):  # another has been put before it: it goes on without us
+        resort.file = None if resort.file is handler else resort.file
+        resort = resort.before
     handler.close()

@@ -16,6 +16,10 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from claude_nb.errors import SessionInUse
+from claude_nb.event_loop import EventLoop
+from claude_nb.logfile import OUR_THREADS
+
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
@@ -30,6 +34,7 @@ class Portal:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        # A forked child has the object but not the thread, and its parent's sessions are not its own.
         self._pid = os.getpid()
 
     def __repr__(self) -> str:
@@ -37,7 +42,7 @@ class Portal:
 
     @property
     def running(self) -> bool:
-        """The thread is there, in this process: a fork has the object but not the thread."""
+        """The thread is there, in this process."""
         return self._thread is not None and self._thread.is_alive() and self._pid == os.getpid()
 
     @property
@@ -45,8 +50,17 @@ class Portal:
         """The caller runs in the portal's own thread, where waiting for it would never end."""
         return threading.current_thread() is self._thread
 
+    def refuse_in_fork(self) -> None:
+        """Raise `SessionInUse` in a process that was forked from the portal's own."""
+        if self._pid != os.getpid():
+            raise SessionInUse(
+                f"This process ({os.getpid()}) was forked from the one that has the session ({self._pid}). "
+                "Send prompts there, or to a session of this process's own: `claude_nb.manager().new(NAME)`."
+            )
+
     def start(self) -> asyncio.AbstractEventLoop:
-        """The loop, started if it is not running."""
+        """The loop, started if it is not running. Raises `SessionInUse` in a forked child."""
+        self.refuse_in_fork()  # its copy of the lock may be held by a thread that it has not
         with self._lock:
             if not self.running or self._loop is None:
                 self._loop = self._start_thread()
@@ -54,8 +68,7 @@ class Portal:
 
     def _start_thread(self) -> asyncio.AbstractEventLoop:
         started: concurrent.futures.Future[asyncio.AbstractEventLoop] = concurrent.futures.Future()
-        self._pid = os.getpid()
-        self._thread = threading.Thread(target=_run_loop, args=(started,), name="claude_nb", daemon=True)
+        self._thread = threading.Thread(target=_run_loop, args=(started,), name=OUR_THREADS, daemon=True)
         self._thread.start()
         return started.result(_START_TIMEOUT)
 
@@ -69,9 +82,11 @@ class Portal:
 
     def stop(self, timeout: float) -> bool:
         """End the loop and its thread; True if it ended within `timeout` seconds."""
+        if not self.running or self.is_here:
+            return True
         with self._lock:
             thread, loop = self._thread, self._loop
-            if thread is None or loop is None or not self.running or self.is_here:
+            if thread is None or loop is None or not self.running:
                 return True
             loop.call_soon_threadsafe(loop.stop)
             thread.join(timeout)
@@ -82,14 +97,12 @@ def _run_loop(started: concurrent.futures.Future[asyncio.AbstractEventLoop]) -> 
     # Inherited by what is started here: an Interrupt, which goes to the kernel's whole process group, must
     # not end a child in the millisecond before it has a session of its own.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
+    loop = EventLoop()
     loop.call_soon(started.set_result, loop)
     try:
         loop.run_forever()
         _cancel_what_is_left(loop)
     finally:
-        asyncio.set_event_loop(None)
         loop.close()
 
 
@@ -97,5 +110,9 @@ def _cancel_what_is_left(loop: asyncio.AbstractEventLoop) -> None:
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
         task.cancel()
-    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.run_until_complete(_until_over(tasks))
     loop.run_until_complete(loop.shutdown_asyncgens())
+
+
+async def _until_over(tasks: set[asyncio.Task[Any]]) -> None:
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -131,9 +131,10 @@ class Session(HasTraits):
         does not expand; by default what happened in the notebook and the variables that the prompt mentions
         by `@name`. `model` is used from this prompt on. `stage` is where its tools ask and show things, by
         default the calling cell. Raises `ShuttingDown` when the session takes no
-        more prompts, `UnknownMention` and `ValueError` for an empty prompt, and `SessionBusy` in code that
-        this session's own tool runs, which would wait for itself.
+        more prompts, `UnknownMention` and `ValueError` for an empty prompt, `SessionBusy` in code that this
+        session's own tool runs, which would wait for itself, and `SessionInUse` in a forked process.
         """
+        self.portal.refuse_in_fork()
         if self.conversation.closing is not None:
             raise ShuttingDown(f"Session {self.name!r} takes no new prompts: {self.conversation.closing}.")
         if not prompt.strip():
@@ -199,6 +200,7 @@ class Session(HasTraits):
 
     def use_model(self, model: str | None) -> None:
         """Use another model from the next prompt on; None is Claude Code's own default."""
+        self.portal.refuse_in_fork()
         self.record.model = model
         self._keeper.save(self)
 
@@ -208,6 +210,7 @@ class Session(HasTraits):
 
     def set_idle_timeout(self, seconds: float | None) -> None:
         """Suspend after so many seconds without work; 0 is never, None what the manager says."""
+        self.portal.refuse_in_fork()
         self.record.idle_timeout = seconds
         self._keeper.save(self)
         self.portal.call(self.conversation.idle.start)

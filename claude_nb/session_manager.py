@@ -275,6 +275,7 @@ class SessionManager(Configuration):
         return self._closing is not None
 
     def _refuse_when_closing(self) -> None:
+        self.portal.refuse_in_fork()
         if self._closing is not None:
             raise ShuttingDown(f"No new prompts: {self._closing}. Restart the kernel to go on.")
 

@@ -165,6 +165,8 @@ class Turn:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the turn has ended, for at most `timeout` seconds; whether it has."""
+        if not self.done():
+            self.session.portal.refuse_in_fork()
         return self._ended.wait(timeout)
 
     def on_end(self, callback: Callable[[], object]) -> None:
@@ -218,6 +220,8 @@ class Turn:
         """Each block once it is complete: text, thinking, tool use, tool result."""
         import asyncio
 
+        if not self.done():
+            self.session.portal.refuse_in_fork()
         changed = asyncio.Event()
         unwatch = self._watch(asyncio.get_running_loop(), changed)
         seen = 0
@@ -251,7 +255,10 @@ class Turn:
         return lambda: self._watchers.remove(wake)
 
     def _refuse_to_wait_for_itself(self) -> None:
-        if not self.done() and self.session.portal.is_here:
+        if self.done():
+            return
+        self.session.portal.refuse_in_fork()
+        if self.session.portal.is_here:
             raise SessionBusy(
                 f"result() of a turn of {self.session.name!r} was called in the thread that has to "
                 "produce it. Use `await turn` there."

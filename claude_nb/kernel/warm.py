@@ -49,13 +49,17 @@ class Warmer:
             self.stop()
             return
         self._timer = threading.Timer(_IDLE_BEFORE_IMPORT, self._warm)
+        self._timer.name = "claude_nb_warm"
         self._timer.daemon = True
         self._timer.start()
 
     def _warm(self) -> None:
         self._done = True
         import_sdk()
-        self._chore()
+        try:
+            self._chore()
+        except Exception:  # who needs it will see why it fails
+            log.exception("what was to be done ahead of the first prompt failed")
 
     def _cancel(self) -> None:
         if self._timer is not None:
