@@ -45,17 +45,14 @@ class EventLoop(asyncio.SelectorEventLoop):
     async def _start_process(self, *args: Any, **kwargs: Any) -> Any:
         """What asyncio does, but for the policy's watcher."""
         ready = self.create_future()
-        transport = asyncio.unix_events._UnixSubprocessTransport(  # type: ignore[attr-defined]
-            self, *args, waiter=ready, **kwargs
-        )
-        self._watcher_of_processes().add_child_handler(transport.get_pid(), self._tell_exit, transport)
+        make = asyncio.unix_events._UnixSubprocessTransport  # type: ignore[attr-defined]
+        transport = make(self, *args, waiter=ready, **kwargs)
+        told: Any = self._child_watcher_callback  # type: ignore[attr-defined]
+        self._watcher_of_processes().add_child_handler(transport.get_pid(), told, transport)
         try:
             await ready
-        except (SystemExit, KeyboardInterrupt):
-            raise
         except BaseException:
             transport.close()
-            await transport._wait()
             raise
         return transport
 
@@ -65,10 +62,6 @@ class EventLoop(asyncio.SelectorEventLoop):
             self._child_watcher = make()
             self._child_watcher.attach_loop(self)
         return self._child_watcher
-
-    def _tell_exit(self, pid: int, returncode: int, transport: Any) -> None:
-        """Called by the watcher, perhaps in a thread of its own."""
-        self.call_soon_threadsafe(transport._process_exited, returncode)
 
 
 def _has_pidfds() -> bool:

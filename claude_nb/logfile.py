@@ -43,6 +43,13 @@ class _LastResort(logging.Handler):
         ours = (record.threadName or "").startswith(OUR_THREADS)
         (self.file if ours and self.file is not None else self.before).handle(record)
 
+    def give_up(self, file: logging.Handler) -> None:
+        """Write to that file no more, also where another handler has been put before this one."""
+        if self.file is file:
+            self.file = None
+        if isinstance(self.before, _LastResort):
+            self.before.give_up(file)
+
 
 def start_log(runtime: Path) -> logging.Handler:
     """Write what this kernel's sessions log to a file; the handler says where (`baseFilename`)."""
@@ -62,10 +69,9 @@ def start_log(runtime: Path) -> logging.Handler:
 def stop_log(handler: logging.Handler) -> None:
     """Close the file, and remove it if it was never needed."""
     _LOGGER.removeHandler(handler)
-    resort: object = logging.lastResort
-    if isinstance(resort, _LastResort) and resort.file is handler:
-        logging.lastResort = resort.before
-    while isinstance(resort, _LastResort):  # another has been put before it: it goes on without us
-        resort.file = None if resort.file is handler else resort.file
-        resort = resort.before
+    resort = logging.lastResort
+    if isinstance(resort, _LastResort):
+        resort.give_up(handler)
+        if resort.file is None:
+            logging.lastResort = resort.before
     handler.close()

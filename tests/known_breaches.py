@@ -60,6 +60,8 @@ FOREIGN: dict[str, list[str]] = {
         "self._session.record.ended = ...",
         "turn._finish",
     ],
+    # asyncio has no public way to start a process without its policy; the other is documented.
+    "event_loop.py": ["asyncio.unix_events._UnixSubprocessTransport"],
     "keeper.py": [
         "session.news = ...",
         "session.taken_over = ...",
@@ -69,6 +71,7 @@ FOREIGN: dict[str, list[str]] = {
     "locks.py": [
         "lock.fd = ...",
     ],
+    "logfile.py": ["logging.lastResort = ..."],
     "prompts.py": [
         "self._session.last_turn = ...",
         "self._session.model = ...",
