@@ -261,7 +261,7 @@ def output(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
         if given not in OUTPUTS:
             raise Mistake(f"There is no output mode {given!r}. Choose one of {', '.join(OUTPUTS)}.")
         manager.output_mode = given
-    return f"Tool calls are shown as in {manager.output_mode}."
+    return f"Tool calls are {OUTPUTS[manager.output_mode]}."
 
 
 def wait(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
@@ -301,7 +301,11 @@ def trust(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
 
 NEW_OPTIONS = ("model", "agent", "cwd", "timeout", "append-system-prompt")
 MODES = ("default", "plan", "acceptEdits")
-OUTPUTS = ("quiet", "normal", "verbose")
+OUTPUTS = {
+    "quiet": "not shown (quiet)",
+    "normal": "shown folded (normal)",
+    "verbose": "shown unfolded (verbose)",
+}
 
 COMMANDS: dict[str, Command] = {
     command.__name__: command

@@ -43,8 +43,6 @@ log = logging.getLogger(__name__)
 
 # One 401 may be a token that Claude Code is about to refresh; the second is the answer.
 _REFUSALS_BEFORE_GIVING_UP = 2
-# A reader is told that a session is resumed if it was idle for longer than this; else it is not felt.
-_WORTH_SAYING = 60.0
 # The SIGINT with which a shutdown begins comes milliseconds before its request; a busy kernel is slower.
 _SHUTDOWN_FOLLOWS = 2.0
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from claude_nb.claims import holder
+from claude_nb.doing import doing_of
 from claude_nb.processes import cpu_seconds, tree_rss
 from claude_nb.registry import Record
 from claude_nb.state import ASLEEP, WORKING, State
@@ -26,7 +27,10 @@ _IDLE_AFTER = 60.0
 
 @dataclass(frozen=True)
 class SessionInfo:
-    """One row of `/sessions`. `last_activity` is in unix seconds; `state` and `active` are words."""
+    """One row of `/sessions`. `last_activity` is in unix seconds; `state` and `active` are words.
+
+    `working` says of a session of any kernel that a turn is under way.
+    """
 
     name: str
     state: str
@@ -37,6 +41,7 @@ class SessionInfo:
     active: str
     current: bool
     live: bool
+    working: bool
     folder: str
     archived: bool
 
@@ -62,6 +67,7 @@ def _row(record: Record, session: Session | None, current: str | None, runtime: 
         active=ago(now - record.last_activity),
         current=record.id == current,
         live=session is not None and session.state not in ASLEEP,
+        working=session.state in WORKING if session is not None else doing_of(record).state in WORKING,
         folder=record.folder,
         archived=record.archived,
     )
@@ -72,7 +78,13 @@ def _elsewhere(record: Record, runtime: Path, now: float) -> str:
         return "in use by another kernel"
     if record.archived:
         return "archived"
-    return f"suspended {duration(now - record.last_activity)}" if record.turns else "never used"
+    return _asleep(record, now) if record.turns else "never used"
+
+
+def _asleep(record: Record, now: float) -> str:
+    if record.last_activity == record.created:
+        return "copied, not used yet"
+    return f"suspended {duration(now - record.last_activity)}"
 
 
 def status_facts(session: Session, idle_timeout: float) -> dict[str, str]:
@@ -127,7 +139,7 @@ def state_words(session: Session) -> str:
         idle = time.monotonic() - session.idle_since if session.idle_since is not None else 0.0
         return f"idle {duration(idle)}" if idle >= _IDLE_AFTER else "live"
     if state is State.SUSPENDED:
-        return f"suspended {duration(time.time() - session.record.last_activity)}"
+        return _asleep(session.record, time.time())
     if state is State.DEAD:
         return f"dead ({session.life.why_dead})" if session.life.why_dead else "dead"
     return str(state)

@@ -69,7 +69,6 @@ class Record:
     session_id: str
     cwd: str = ""
     earlier_ids: list[str] = field(default_factory=list)
-    config_dir: str | None = None
     model: str | None = None
     agent: str | None = None
     permission_mode: str | None = None

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from claude_nb import claims, transcript
+from claude_nb import claims
 from claude_nb.errors import SessionExists, SessionInUse, SessionNotFound
 from claude_nb.kernel.presence import someone_is_there
 from claude_nb.names import check_name, notebook_name
@@ -144,7 +144,6 @@ class Roster:
             "model": self._manager.model,
             "permission_mode": None,
             "append_system_prompt": self._manager.append_system_prompt or None,
-            "config_dir": str(transcript.config_dir(self._manager.child_environ())),
             "notebook": self._notebook_path(),
         }
         given |= {key: value for key, value in fields.items() if value is not None}

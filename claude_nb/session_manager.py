@@ -153,11 +153,6 @@ class SessionManager(Configuration):
                 new or source.name, numbered=new is None, **kept, session_id=copy.session_id
             )
 
-    @property
-    def current_name(self) -> str:
-        """The name of the session that `%claude` talks to."""
-        return self.session().name
-
     @cached_property
     def keeper(self) -> SessionKeeper:
         """What our sessions need of us."""

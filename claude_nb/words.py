@@ -24,5 +24,5 @@ def megabytes(number: float) -> str:
 
 
 def counted(number: int, thing: str) -> str:
-    """A number of things: "1 turn", "2 turns"."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+    """A number of things: "1 turn", "2,400 tokens"."""
+    return f"{number} {thing}" if number == 1 else f"{number:,} {thing}s"

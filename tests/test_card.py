@@ -87,6 +87,12 @@ def test_the_input_is_shown_to_its_last_character(tool: str, given: dict[str, An
             assert word in shown or word in ("old_string", "new_string"), word
 
 
+def test_what_an_edit_does_not_do_is_not_told() -> None:
+    edit = {"file_path": "/a", "old_string": "gone", "new_string": "come"}
+    assert "replace_all" in text(Question("s", "Edit", edit | {"replace_all": True}))
+    assert "replace_all" not in text(Question("s", "Edit", edit | {"replace_all": False}))
+
+
 @pytest.mark.parametrize(
     "given", [None, [], 7, "x", {}, {1: 2}, {"command": None}, {"plan": 1}, {"edits": 3}]
 )
@@ -243,11 +249,11 @@ def test_only_running_code_can_be_stopped() -> None:
 
 def test_a_settled_card_says_so_and_takes_no_more_answers() -> None:
     asked = Asked()
-    assert asked.card.static_markdown().startswith("> \u2298 Not answered")
+    assert settled_markdown(asked.card.question, None).startswith("> \u2298 Not answered")
     asked.card.settle(Decision("deny", "by policy", by="policy"))
     assert (asked.card.phase, asked.card.outcome) == ("answered", "\u2298 Denied: by policy")
     assert asked.decide("once") == []
-    assert asked.card.static_markdown().endswith("by policy")
+    assert settled_markdown(asked.card.question, asked.card.decision).endswith("by policy")
 
 
 def test_an_approved_plan_is_called_so() -> None:

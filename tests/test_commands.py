@@ -356,6 +356,7 @@ def test_a_fork_is_a_copy_under_a_name_of_its_own(kernel: Kernel) -> None:
     kernel.run("%claude the code word is heron")
     assert "copy of origin" in command(kernel, '/fork origin "the copy"')
     assert "origin-2 is a copy" in command(kernel, "/fork origin")
+    assert "copied, not used yet" in rows(kernel)["origin-2"]
     assert "/switch" in mistake(kernel, '/fork origin "the copy"')
     command(kernel, '/switch "the copy"')
     assert "heron" in kernel.run("%claude what is the code word").markdown
@@ -390,7 +391,7 @@ def test_what_claude_talks_to_after_its_session_was_archived_is_the_notebooks_ow
     command(kernel, "/archive going")
     cell = kernel.run("%claude ECHO x")
     assert "in use" not in cell.markdown
-    assert kernel.eval(f"{MANAGER}.current_name") == "'default'"
+    assert kernel.eval(f"{MANAGER}.session().name") == "'default'"
 
 
 @in_kernel
@@ -476,9 +477,9 @@ def test_the_mode_is_claude_codes_permission_mode(kernel: Kernel) -> None:
 @in_kernel
 def test_the_output_mode_says_how_tool_calls_are_shown(kernel: Kernel) -> None:
     command(kernel, "/new loud")
-    assert command(kernel, "/output quiet") == "Tool calls are shown as in quiet."
+    assert command(kernel, "/output quiet") == "Tool calls are not shown (quiet)."
     assert "<details" not in kernel.run("%claude run a long command").markdown
-    assert command(kernel, "/output normal") == "Tool calls are shown as in normal."
+    assert command(kernel, "/output normal") == "Tool calls are shown folded (normal)."
     assert "<details" in kernel.run("%claude run a long command").markdown
 
 

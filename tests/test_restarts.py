@@ -103,7 +103,7 @@ def test_without_continuing_a_restart_begins_a_session_of_its_own(kernel: Kernel
     kernel.client.wait_for_ready(timeout=PATIENCE)
     kernel.run("%load_ext claude_nb\n%config SessionManager.continue_after_restart = False")
     assert "no code word" in asked(kernel)
-    assert kernel.eval(f"{MANAGER}.current_name") == "'default-2'"
+    assert kernel.eval(f"{MANAGER}.session().name") == "'default-2'"
     assert "heron" in asked(kernel, "-s default ")
 
 
@@ -175,6 +175,9 @@ def test_a_second_notebook_of_the_folder_gets_a_session_of_its_own_and_is_told(
         assert "in use by another kernel" in next(
             line for line in table.splitlines() if line.strip().startswith("default ")
         )
+        second.run("import claude_nb; chat = claude_nb.ChatWidget()")
+        listed = "{session['name']: session['state'] for session in chat.sessions}['default']"
+        assert second.eval(listed) == "'idle'"
 
 
 def test_a_session_that_is_named_is_refused_with_its_owner_while_another_kernel_has_it(
@@ -208,7 +211,7 @@ def test_a_run_that_nobody_watches_never_continues_and_leaves_no_record(folder: 
         with running_kernel(folder, someone_there=False) as kernel:
             assert "no code word" in asked(kernel)
             told(kernel)
-            assert kernel.eval(f"{MANAGER}.current_name") == "'default'"
+            assert kernel.eval(f"{MANAGER}.session().name") == "'default'"
     assert Registry.default().records() == []
 
 

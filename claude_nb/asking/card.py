@@ -22,7 +22,7 @@ from IPython.display import DisplayHandle
 
 from claude_nb.asking.parts import Choice, choices, form, one_line, seen, title
 from claude_nb.asking.question import Decision, Question, Verdict
-from claude_nb.asking.shown import about, card_html, outcome, settled_markdown, tag
+from claude_nb.asking.shown import about, card_html, outcome, tag
 from claude_nb.asking.typed import typed
 
 EventKind = Literal["drawn", "decision", "stop", "here"]
@@ -46,15 +46,13 @@ class Event:
 class QuestionCard(anywidget.AnyWidget):
     """One question to a person, answered at most once.
 
-    `phase` is "asking", "answered", "running" (with a Stop button) or "ended"; `progress` is a line shown
-    from "running" on.
+    `phase` is "asking", "answered", "running" (with a Stop button) or "ended".
     """
 
     _esm = _STATIC / "card.js"
     _css = _STATIC / "card.css"
 
     phase = traitlets.Enum(("asking", "answered", "running", "ended"), "asking").tag(sync=True)
-    progress = traitlets.Unicode().tag(sync=True)
     outcome = traitlets.Unicode().tag(sync=True)
     nonce = traitlets.Unicode().tag(sync=True)
     form = traitlets.Unicode().tag(sync=True)
@@ -99,10 +97,6 @@ class QuestionCard(anywidget.AnyWidget):
         with self.hold_sync():
             self.outcome = outcome(self.question, decision)
             self.phase = "answered"
-
-    def static_markdown(self) -> str:
-        """The line that stays in the notebook."""
-        return settled_markdown(self.question, self.decision)
 
     def close(self) -> None:
         """Take the card off every page; what a page has said until then may still come."""

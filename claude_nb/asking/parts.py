@@ -184,6 +184,8 @@ def _edit(edit: dict[str, Any], label: str) -> Iterator[Part]:
     if "old_string" in edit or "new_string" in edit:
         old, new = (text_of(edit.pop(key, "")) for key in ("old_string", "new_string"))
         yield Code(label, difference(old, new), "diff")
+        if edit.get("replace_all") is False:  # as if it were not there
+            del edit["replace_all"]
 
 
 def _fields(given: dict[str, Any]) -> Iterator[Code | Field]:

@@ -28,6 +28,7 @@ from claude_nb.reply import (
     ToolResultBlock,
     ToolUseBlock,
 )
+from claude_nb.words import counted
 
 if TYPE_CHECKING:
     from claude_nb.asking.desk import Pending
@@ -282,7 +283,7 @@ def _end_words(reply: Reply) -> str:
         words.append(reply.reason)
     words.append(f"{reply.usage.seconds:.1f} s")
     if reply.usage.output_tokens:
-        words.append(f"{reply.usage.output_tokens:,} tokens")
+        words.append(counted(reply.usage.output_tokens, "token"))
     return " \u00b7 ".join(words)
 
 

@@ -28,6 +28,7 @@ from claude_nb.prompt_line import parse_prompt
 from claude_nb.render.html import code_css
 
 if TYPE_CHECKING:
+    from claude_nb.overview import SessionInfo
     from claude_nb.session import Session
     from claude_nb.session_manager import SessionManager
     from claude_nb.turn import Turn
@@ -184,7 +185,7 @@ class ChatWidget(anywidget.AnyWidget):
         self.sessions = [
             {
                 "name": info.name,
-                "state": state_of(mine[info.name]) if info.name in mine else _elsewhere(info.state),
+                "state": state_of(mine[info.name]) if info.name in mine else _elsewhere(info),
                 "words": info.state,
                 "current": info.name == self.shown.name,
             }
@@ -228,5 +229,7 @@ class ChatWidget(anywidget.AnyWidget):
         self.show(shown)
 
 
-def _elsewhere(words: str) -> str:
-    return "busy" if words.startswith("in use") else "suspended"
+def _elsewhere(info: SessionInfo) -> str:
+    if info.working:
+        return "busy"
+    return "idle" if info.state.startswith("in use") else "suspended"

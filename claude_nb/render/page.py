@@ -25,6 +25,7 @@ from claude_nb.reply import (
     ThinkingBlock,
     ToolUseBlock,
 )
+from claude_nb.words import counted
 
 if TYPE_CHECKING:
     from claude_nb.render.cards import OutputMode
@@ -176,7 +177,7 @@ def status_words(turn: Turn, now: float) -> str:
     activity = _MCP_TOOL.sub(r"\1 · \2", turn.activity or log.activity)
     words = [log.notice or activity, f"{now - turn.created:.0f} s"]
     if log.tokens:
-        words.append(f"{log.tokens} tokens")
+        words.append(counted(log.tokens, "token"))
     heard = log.last_message if log.last_message is not None else turn.created
     if now - heard >= SILENCE:
         words.append(f"nothing heard from Claude Code for {now - heard:.0f} s; Interrupt ends the turn")

@@ -39,9 +39,7 @@ class Card {
     for (const type of ["pointerdown", "focusin", "input"]) this.listen(this.root, type, () => this.sayHere());
     this.listen(this.root, "keydown", (event) => event.stopPropagation());
     this.onPhase = () => this.show();
-    this.onProgress = () => this.showProgress();
     model.on("change:phase", this.onPhase);
-    model.on("change:progress", this.onProgress);
     this.show();
     this.lookIfDrawn();
   }
@@ -51,7 +49,6 @@ class Card {
     clearInterval(this.sending);
     clearTimeout(this.looking);
     this.model.off("change:phase", this.onPhase);
-    this.model.off("change:progress", this.onProgress);
     this.root.remove();
   }
 
@@ -69,7 +66,6 @@ class Card {
     this.status = make("div", { class: "cnb-status", role: "status" });
     const foot = phase === "running" ? [row(this.stopButton(), this.status)] : [...this.foot(phase), this.status];
     this.root.replaceChildren(this.head(), this.body, ...foot);
-    this.showProgress();
     if (hadFocus) this.root.focus({ preventScroll: true });
   }
 
@@ -86,10 +82,6 @@ class Card {
 
   stopButton() {
     return this.button("Stop", "cnb-warn", () => this.send({ kind: "stop" }, "stopping…"));
-  }
-
-  showProgress() {
-    this.say(this.model.get("phase") === "asking" ? "" : this.model.get("progress"));
   }
 
   say(text) {

@@ -12,6 +12,7 @@ from playwright.sync_api import Locator, expect
 SHOW = """\
 from claude_nb.asking.card import QuestionCard, show_card, swap
 from claude_nb.asking.question import Question
+from claude_nb.asking.shown import settled_markdown
 events = []
 def heard(event):
     events.append(event)
@@ -22,7 +23,7 @@ card = QuestionCard(Question("analysis", {tool!r}, {input!r}, rule={rule!r}), he
 handle = show_card(card)"""
 
 TELL = "print([(e.kind, e.decision) for e in events if e.kind in ('decision', 'stop')])"
-SWAP = "swap(handle, card.static_markdown())"
+SWAP = "swap(handle, settled_markdown(card.question, card.decision))"
 
 Answer = Literal["once", "always", "deny"]
 

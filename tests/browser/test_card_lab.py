@@ -138,19 +138,18 @@ def test_a_click_is_said_again_until_the_kernel_has_answered_and_counts_once(lab
     expect(card.node).not_to_contain_text("sending…")
 
 
-def test_running_code_has_a_stop_button_and_shows_its_progress(lab: Frontend) -> None:
+def test_running_code_has_a_stop_button(lab: Frontend) -> None:
     card = Card(lab, "mcp__kernel__run_cell", {"code": "for i in range(9):\n    print(i)"})
     expect(card.node).to_contain_text("Claude wants to run code in this notebook")
     card.button("Allow once").click()
     card.wait_until_phase("answered")
-    card.ask("card.progress = 'running for 3 s'; card.phase = 'running'")
+    card.ask("card.phase = 'running'")
     card.wait_until_phase("running")
-    expect(card.node).to_contain_text("running for 3 s")
     expect(card.node).to_contain_text("for i in range(9):")
     card.button("Stop").click()
     card.wait_until_heard("stop")
     expect(card.button("Stop")).to_be_disabled()
-    card.ask("card.progress = 'stopped'; card.phase = 'ended'")
+    card.ask("card.phase = 'ended'")
     card.wait_until_phase("ended")
     expect(card.button("Stop")).to_have_count(0)
 

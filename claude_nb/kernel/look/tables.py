@@ -186,14 +186,6 @@ def pandas_values(series: Any) -> list[Any]:
     return list(series.tolist())
 
 
-def is_arrow_text(dtype: Any) -> bool:
-    """Whether texts are kept by arrow."""
-    if not is_from(type(dtype), "pandas"):
-        return False
-    kept = getattr(dtype, "storage", "") == "pyarrow"
-    return kept or type_text(dtype) in ("string[pyarrow]", "large_string[pyarrow]")
-
-
 # polars
 
 
