@@ -326,7 +326,44 @@ _SHAPES = [
     f"\\\n{IMG}\\\n  {IMG}  \n{IMG}",
 ]
 
-HOSTILE: list[str] = [*_TAGS, *_HTML_FORMS, *_LINKS, *_IMAGES, *_CODE, *_MATH, *_CONTROL, *_SHAPES]
+# Some tags come through, in their plain form: what stands in, beside or across them must not.
+_INERT = [
+    f"<kbd>\n`{IMG}`\n</kbd>",
+    f"<sub>\n{IMG}\n</sub>\n",
+    f"<sup>\n\n{IMG}\n\n</sup>",
+    f"<b>\n[x](javascript:pwned()) `{IMG}`",
+    f"</b>\n`{IMG}`\n</i>",
+    f"<br>\n`{IMG}`\n<br>\n{IMG}<br>",
+    f"<br><br>\n<br>\n`{IMG}`",
+    f"- <br>\n  `{IMG}`\n- <kbd>\n  `{IMG}`\n  </kbd>",
+    f"> <mark>\n> `{IMG}`\n> </mark>",
+    f"# <u>`{IMG}`\n</u>\n<u>\n===\n`{IMG}`</u>",
+    f"| <b>`{IMG}|</b>` | <br>`{IMG}`<br> |\n|---|---|\n| <b> | </b>{IMG} |",
+    f"**<b>`{IMG}`**</b> _<i>{IMG}_</i> [<b>x](javascript:pwned())</b>",
+    "<b onclick=pwned()>x</b> <b/onclick=pwned()>x</b> <br onload=pwned()> <B\tstyle=x>y</B>",
+    "<b<img src=x onerror=pwned()>>x</b> <<b>img src=x onerror=pwned()</b>>",
+    "<sub><svg onload=pwned()></sub> &lt;b&gt;&lt;img src=x onerror=pwned()&gt;",
+    f"$<b>{IMG}</b>$ <b>$</b>{IMG}<b>$</b> \\(<br>{IMG}\\)",
+    f"<details><summary>{IMG}</summary>\n\n{IMG}\n\n</details>",
+    f"<details><summary>`{IMG}` [x](javascript:pwned()) ![x]({REMOTE}) ${IMG}$</summary>\n`{IMG}`\n"
+    "</details>",
+    f"<details>\n<summary>a\n{IMG}\nb</summary>{IMG}\n\n```\n{IMG}\n</details>\n```\n{IMG}\n</details>",
+    f"<details>\n`{IMG}`\n</details>\n`{IMG}`\n</details>",
+    f"<details><details>\n{IMG}\n\n<details>\n\n`{IMG}`",
+    f"- <details>\n  <summary>x</summary>\n\n  ```\n  {IMG}\n  ```\n  </details>\n{IMG}",
+    f"> <details><summary>x</summary>\n>\n> `{IMG}`\n\n</details>\n`{IMG}`",
+    f"- <details>\n  `{IMG}`\n\n</details>\n\n- `{IMG}`\n  </details>",
+    f"<details open>\n\n| a |\n|---|\n| `{IMG}` |\n</details>\n[x]: javascript:pwned()\n[x]",
+    "<details open ontoggle=pwned()>\n<summary onclick=pwned()>x</summary>\n</details>",
+    "<details open=x><summary>a</summary></details><details><summary style=x>y</summary></details>",
+    f"{'<details>' * 3}\n" + "<details>\n" * 40 + f"{IMG}\n" + "</details>\n" * 40,
+    "<b>" * 200 + IMG + "</b>" * 200,
+    f"**\u6ce8\u610f\uff1a**`{IMG}`**\u300c{IMG}\u300d**\u6587 "
+    f"~~\u6587\u3002~~`{IMG}`\u6587*\u300c`*{IMG}`\u300d*",
+    f"| a|b | $|{IMG}|$ |\n|---|---|\n| `{IMG}|` | $|`{IMG}|`$ | {IMG} | `|{IMG}` |",
+]
+
+HOSTILE: list[str] = [*_INERT, *_TAGS, *_HTML_FORMS, *_LINKS, *_IMAGES, *_CODE, *_MATH, *_CONTROL, *_SHAPES]
 
 # Shown as they are, these run or fetch something in JupyterLab: the check that passes the others finds these.
 WORKING: list[str] = [

@@ -27,6 +27,7 @@ from claude_nb.asking.parts import (
 )
 from claude_nb.asking.question import Decision, Question
 from claude_nb.render.cards import shortened
+from claude_nb.render.directions import set_directions
 from claude_nb.render.escape import dollar_proof
 from claude_nb.render.tools import display_name, subject
 
@@ -178,7 +179,9 @@ def _diff_line(line: str) -> str:
 
 def _prose(text: str) -> str:
     try:
-        rendered: str = _renderer().render(seen(text))
+        tokens = _renderer().parse(seen(text))
+        set_directions(tokens)
+        rendered: str = _renderer().renderer.render(tokens, _renderer().options, {})
     except RecursionError:
         return f"<pre>{_escaped(text)}</pre>"
     return rendered

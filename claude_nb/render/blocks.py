@@ -12,14 +12,25 @@ from collections.abc import Iterator, Sequence
 from markdown_it.token import Token
 
 from claude_nb.render import tex
+from claude_nb.render.directions import is_read_from_the_right
 from claude_nb.render.escape import fence
-from claude_nb.render.spans import SpanWriter
+from claude_nb.render.spans import SpanWriter, html_line
 
 Tokens = Sequence[Token]
 
 
 def write_blocks(tokens: Tokens, *, nested: bool = False) -> list[str]:
     return [text for block in _top_level(tokens) if (text := _block(block, nested)).strip()]
+
+
+def write_document(tokens: Tokens) -> list[str]:
+    """The blocks of a whole text; what is read from the right stands in a `<div>` that says so."""
+    found = []
+    for block in _top_level(tokens):
+        text = _block(block, False)
+        if text.strip():
+            found.append(f'<div dir="rtl">\n\n{text}\n\n</div>' if is_read_from_the_right(block) else text)
+    return found
 
 
 def _top_level(tokens: Tokens) -> Iterator[Tokens]:
@@ -51,6 +62,8 @@ def _block(tokens: Tokens, nested: bool) -> str:
             return _list(tokens)
         case "table_open":
             return _table(tokens)
+        case "details_open":
+            return _details(tokens, nested)
         case "hr":
             return "* * *" if nested else "---"
     return _inline(tokens)
@@ -66,6 +79,17 @@ def _heading(tokens: Tokens) -> str:
     if text.endswith("#"):  # would be read as the closing row of a heading
         text = text[:-1] + "&#35;"
     return f"{'#' * int(tokens[0].tag[1:])} {text}"
+
+
+def _details(tokens: Tokens, nested: bool) -> str:
+    """Its summary is a line of HTML, in which there is no Markdown; what unfolds is Markdown again."""
+    blocks = list(_top_level(tokens[1:-1]))
+    summary = ""
+    if blocks and blocks[0][0].type == "summary_open":
+        summary = f"<summary>{html_line(blocks.pop(0)[1].children or [])}</summary>"
+    opening = "<details open>" if "open" in tokens[0].attrs else "<details>"
+    body = [text for block in blocks if (text := _block(block, nested)).strip()]
+    return "\n\n".join([opening + summary, *body, "</details>"])
 
 
 def _quote(tokens: Tokens) -> str:
@@ -93,7 +117,8 @@ def _is_loose(item: Tokens) -> bool:
         token.level == level
         and (
             (token.type == "paragraph_open" and not token.hidden)
-            or token.type in ("fence", "code_block", "math_block", "table_open", "blockquote_open")
+            or token.type
+            in ("fence", "code_block", "math_block", "table_open", "blockquote_open", "details_open")
         )
         for token in item
     )

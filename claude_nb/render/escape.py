@@ -14,6 +14,10 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Callable
+from functools import partial
+
+from claude_nb.render.hidden import HIDDEN, is_needed
 
 # CSI, OSC / DCS / APC / PM / SOS strings, and the other two- or three-byte escapes. None crosses a line, so
 # that cleaning never changes the number of lines.
@@ -21,12 +25,6 @@ _ANSI = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"
     r"|\x1b[ -/]*[0-~]?"
-)
-_JOINERS = r"(?<![\x00-\u00ff])[\u200c\u200d](?![\x00-\u00ff])"  # within emoji, Persian, Indic: legitimate
-_HIDDEN = re.compile(
-    _JOINERS + r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
-    r"\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff"
-    r"\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 _ENTITY_WORTHY = re.compile(r"[&<>\"'`*_\[\]\\$@|~!:#{}]|(?<=www)\.", re.IGNORECASE)
 # What JupyterLab takes for mathematics, or for its own place-holder, also where it stands in a fence.
@@ -40,33 +38,40 @@ _DRAWN = re.compile(r"mermaid|math$|geojson|topojson|stl$|vega|plantuml|dot-?ren
 _RUNS = re.compile(r"`+")
 
 
-def _picture(match: re.Match[str]) -> str:
-    char = match[0]
-    if len(char) == 1 and char in "\u200c\u200d" and _between_wide(match):
-        return char
-    code = ord(char)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "\u2421" if code == 0x7F else f"\u27e6U+{code:04X}\u27e7"
-
-
-def _between_wide(match: re.Match[str]) -> bool:
-    before, after = match.string[: match.start()][-1:], match.string[match.end() :][:1]
-    return before > "\u00ff" and after > "\u00ff"
-
-
 def visible(text: str) -> str:
     """Terminal escapes removed; control, bidirectional and invisible characters as something one can see.
 
-    Line feeds and tabs stay, CR LF becomes LF. A lone carriage return is shown, never obeyed: it would let
-    one text overwrite another.
+    For code, names and whatever a person decides about. Line feeds and tabs stay, CR LF becomes LF. A lone
+    carriage return is shown, never obeyed: it would let one text overwrite another.
     """
+    return _with_pictures(text, _PICTURES)
+
+
+def readable(text: str) -> str:
+    """The same for prose, where more of what one does not see belongs to the script (see `hidden`)."""
+    return _with_pictures(text, _PICTURES_IN_PROSE)
+
+
+def _with_pictures(text: str, picture: Callable[[re.Match[str]], str]) -> str:
     if text.isascii() and text.isprintable():
         return text
     text = text.replace("\r\n", "\n")
     if "\x1b" in text or not text.isascii():
         text = _ANSI.sub("", text)
-    return _HIDDEN.sub(_picture, text)
+    return HIDDEN.sub(picture, text)
+
+
+def _picture(match: re.Match[str], prose: bool) -> str:
+    if is_needed(match, prose=prose):
+        return match[0]
+    code = ord(match[0])
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return "\u2421" if code == 0x7F else f"\u27e6U+{code:04X}\u27e7"
+
+
+_PICTURES = partial(_picture, prose=False)
+_PICTURES_IN_PROSE = partial(_picture, prose=True)
 
 
 def _entity(match: re.Match[str]) -> str:
@@ -78,6 +83,11 @@ def _entity(match: re.Match[str]) -> str:
 def escape_html(text: str) -> str:
     """`text` for HTML, in an element or a quoted attribute."""
     return html.escape(visible(text), quote=True)
+
+
+def escape_prose(text: str) -> str:
+    """The same for a text to be read."""
+    return html.escape(readable(text), quote=True)
 
 
 def entities(text: str) -> str:

@@ -29,8 +29,8 @@ from typing import Any
 
 from markdown_it.token import Token
 
-from claude_nb.render.blocks import write_blocks
-from claude_nb.render.escape import escape_html, fence, inline_code, visible
+from claude_nb.render.blocks import write_document
+from claude_nb.render.escape import escape_html, fence, inline_code, readable, visible
 from claude_nb.render.parse import parse
 
 __all__ = ["HarmlessStream", "escape_html", "fence", "harmless", "inline_code", "visible"]
@@ -42,13 +42,13 @@ _HALF_A_FENCE = re.compile(r"\n[ ]{0,3}[`~]{1,2}$")
 
 def harmless(markdown: str, *, partial: bool = False) -> str:
     """The same Markdown without its dangers. `partial`: a prefix; what is still open is closed."""
-    return _written(visible(markdown), {}, partial=partial)[0]
+    return _written(readable(markdown), {}, partial=partial)[0]
 
 
 def _written(text: str, definitions: dict[str, Any], *, partial: bool) -> tuple[str, list[Token]]:
     try:
         tokens = parse_prefix(text, definitions) if partial else parse(text, definitions)
-        return "\n\n".join(write_blocks(tokens)), tokens
+        return "\n\n".join(write_document(tokens)), tokens
     except (RecursionError, ValueError, LookupError):  # a bug, ours or the parser's: still show what was said
         return fence(text), []
 
@@ -92,7 +92,7 @@ class HarmlessStream:
     def value(self, *, partial: bool = True) -> str:
         """All so far. With `partial` what is still open is closed."""
         if not partial:
-            return self._joined(_written(visible(self._open), dict(self._definitions), partial=False)[0])
+            return self._joined(_written(readable(self._open), dict(self._definitions), partial=False)[0])
         if self._last is None or self._last[0] != self._open:
             self._last = (self._open, self._write_open())
         return self._joined(self._last[1])
@@ -102,18 +102,18 @@ class HarmlessStream:
 
     def _write_open(self) -> str:
         definitions = dict(self._definitions)
-        written, tokens = _written(visible(self._open), definitions, partial=True)
+        written, tokens = _written(readable(self._open), definitions, partial=True)
         lines = _closed_lines(tokens)
         if not lines:
             return written
         self._settle(lines)
-        return _written(visible(self._open), dict(self._definitions), partial=True)[0]
+        return _written(readable(self._open), dict(self._definitions), partial=True)[0]
 
     def _settle(self, lines: int) -> None:
         """Write the first so many lines for good."""
         end = _offset_of_line(self._open, lines)
         closed, self._open = self._open[:end], self._open[end:]
-        if text := _written(visible(closed), self._definitions, partial=False)[0]:
+        if text := _written(readable(closed), self._definitions, partial=False)[0]:
             self._done.append(text)
 
 

@@ -1,6 +1,6 @@
 """Markdown tokens as HTML, by markdown-it's own renderer with our own idea of links, pictures, code and TeX.
 
-Every text goes through `visible` once more, since an entity of Markdown can be any character.
+Every text goes through `readable` once more, since an entity of Markdown can be any character.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
 
 from claude_nb.render import links
-from claude_nb.render.escape import dollar_proof, escape_html, visible
+from claude_nb.render.directions import set_directions
+from claude_nb.render.escape import dollar_proof, escape_html, escape_prose, readable
 from claude_nb.render.html_code import code_html
 from claude_nb.render.html_math import mathml
 from claude_nb.render.tex import display_inline, inline
@@ -42,6 +43,7 @@ def top_level(tokens: Tokens) -> Iterator[list[Token]]:
 def blocks_html(tokens: Tokens, *, static: bool = False) -> str:
     """HTML, not yet cleaned. `static`: for a page with MathJax; TeX stays TeX, other dollars are guarded."""
     env: Env = {"static": static, "links": [], "tex": 0}
+    set_directions(tokens)
     return str(_Writer().render(_with_tasks(tokens), _options(), env))
 
 
@@ -75,13 +77,13 @@ class _Writer(RendererHTML):
         return f'<span class="cnb-task">{tokens[idx].content}</span>'
 
     def code_inline(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
-        return f"<code>{escape_html(tokens[idx].content)}</code>"
+        return f"<code{_direction(tokens[idx])}>{escape_html(tokens[idx].content)}</code>"
 
     def code_block(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
-        return code_html(tokens[idx].content) + "\n"
+        return _from_the_left(tokens[idx], code_html(tokens[idx].content)) + "\n"
 
     def fence(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
-        return code_html(tokens[idx].content, tokens[idx].info) + "\n"
+        return _from_the_left(tokens[idx], code_html(tokens[idx].content, tokens[idx].info)) + "\n"
 
     def math(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
         token = tokens[idx]
@@ -98,13 +100,13 @@ class _Writer(RendererHTML):
         return f'<div class="cnb-math">{found}</div>\n' if found else code_html(source, "latex") + "\n"
 
     def table_open(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
-        return '<div class="cnb-table"><table>\n'
+        return f'<div class="cnb-table"><table{_direction(tokens[idx])}>\n'
 
     def table_close(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
         return "</table></div>\n"
 
     def th_open(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
-        return f"<{tokens[idx].tag}{_alignment(tokens[idx])}>"
+        return f"<{tokens[idx].tag}{_alignment(tokens[idx])}{_direction(tokens[idx])}>"
 
     td_open = th_open
 
@@ -157,7 +159,7 @@ def _linked(text: str, env: Env) -> str:
 
 
 def _text(text: str, env: Env) -> str:
-    return dollar_proof(visible(text)) if env["static"] else escape_html(text)
+    return dollar_proof(readable(text)) if env["static"] else escape_prose(text)
 
 
 def _quoted(href: str) -> str:
@@ -176,6 +178,14 @@ def _typeset(source: str, block: bool, env: Env) -> str | None:
 
 def _source(source: str, markup: str) -> str:
     return f'<code class="cnb-tex">{escape_html(f"{markup}{source}{markup}")}</code>'
+
+
+def _direction(token: Token) -> str:
+    return f' dir="{token.attrs["dir"]}"' if "dir" in token.attrs else ""
+
+
+def _from_the_left(token: Token, html: str) -> str:
+    return f"<div{_direction(token)}>{html}</div>" if "dir" in token.attrs else html
 
 
 def _alignment(token: Token) -> str:

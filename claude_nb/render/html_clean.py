@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _TAGS = """
     p h1 h2 h3 h4 h5 h6 em strong s code pre span a ul ol li blockquote table thead tbody tr th td hr br div
-    details summary b i small
+    details summary b i small sub sup kbd u del ins mark
 """
 _MATH_TAGS = """
     math mrow mi mo mn mtext mspace ms mfrac msqrt mroot mstyle mpadded mphantom msub msup msubsup
@@ -36,8 +36,13 @@ _BOOLEAN = {"true", "false"}
 _SPACES = {"-0.167em", "0.167em", "0.222em", "0.278em", "0.333em", "0.5em", "1em", "2em"}
 _SIZES = {"1.2em", "1.623em", "2.047em", "2.470em", "3em"}
 _ALIGNED = {"left", "right", "center", "left right", "right left"}
+_DIRECTED = """
+    p h1 h2 h3 h4 h5 h6 ul ol li blockquote table th td summary div code
+"""
+_DIRECTIONS = {"dir": {"ltr", "rtl"}}
 _VALUES: dict[str, dict[str, set[str]]] = {
-    "details": {"open": {""}, "data-state": {"running", "ok", "failed", "refused"}},
+    **dict.fromkeys(_DIRECTED.split(), _DIRECTIONS),
+    "details": {**_DIRECTIONS, "open": {""}, "data-state": {"running", "ok", "failed", "refused"}},
     "math": {"display": {"inline", "block"}},
     "mi": {"mathvariant": {"normal", "bold", "italic", "bold-italic", "double-struck", "script", "fraktur"}},
     "mo": {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from claude_nb.render.escape import dollar_proof, escape_html, visible
+from claude_nb.render.directions import dir_attribute
+from claude_nb.render.escape import dollar_proof, escape_prose, readable
 from claude_nb.render.html_blocks import blocks_html
 from claude_nb.render.html_clean import clean
 from claude_nb.render.html_code import code_html
@@ -15,7 +16,7 @@ def markdown_html(text: str, *, static: bool = False) -> str:
     """What Claude wrote. `static`: for a notebook's page, in which MathJax may look for dollars."""
     text, rest = text[:MOST_SHOWN], len(text) - MOST_SHOWN
     try:
-        html = blocks_html(parse(visible(text), {}), static=static)
+        html = blocks_html(parse(readable(text), {}), static=static)
     except (RecursionError, ValueError, LookupError):  # a bug, ours or the parser's: still show what was said
         html = code_html(text)
     return clean(html + not_shown(rest))
@@ -24,9 +25,9 @@ def markdown_html(text: str, *, static: bool = False) -> str:
 def text_html(text: str, *, static: bool = False) -> str:
     """Plain text, such as a prompt, line by line as it was typed."""
     text, rest = text[:MOST_SHOWN], len(text) - MOST_SHOWN
-    written = dollar_proof(visible(text)) if static else escape_html(text)
+    written = dollar_proof(readable(text)) if static else escape_prose(text)
     body = written.replace("\n", "<br>")
-    return clean(f'<div class="cnb-text">{body}</div>{not_shown(rest)}')
+    return clean(f'<div class="cnb-text"{dir_attribute(text)}>{body}</div>{not_shown(rest)}')
 
 
 def not_shown(characters: int) -> str:

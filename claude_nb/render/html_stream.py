@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from markdown_it.token import Token
 
-from claude_nb.render.escape import escape_html, visible
+from claude_nb.render.directions import dir_attribute
+from claude_nb.render.escape import escape_html, escape_prose, readable
 from claude_nb.render.harmless import parse_prefix
 from claude_nb.render.html_blocks import blocks_html, top_level
 from claude_nb.render.html_clean import clean
@@ -67,7 +68,7 @@ class HtmlStream:
         return Shown(self._finished, tail + clean(not_shown(self._left_out)))
 
     def _whole(self) -> str:
-        return _clean_blocks(_tokens(visible(self._open), dict(self._definitions), partial=False))
+        return _clean_blocks(_tokens(readable(self._open), dict(self._definitions), partial=False))
 
     def _partial(self) -> str:
         if (code := self._code()) is not None:
@@ -77,7 +78,9 @@ class HtmlStream:
             if (code := self._code()) is not None:
                 return code
         rest = self._open[len(self._written) :]
-        return self._tail + (clean(f"<p>{escape_html(rest)}</p>") if rest.strip() else "")
+        return self._tail + (
+            clean(f"<p{dir_attribute(rest)}>{escape_prose(rest)}</p>") if rest.strip() else ""
+        )
 
     def _code(self) -> str | None:
         """What is open, if that is a fence which nothing has closed."""
@@ -96,12 +99,12 @@ class HtmlStream:
         text = (
             self._open if len(self._open) < _LONG else self._open[: self._open.rfind("\n") + 1] or self._open
         )
-        tokens = _tokens(visible(text), dict(self._definitions), partial=True)
+        tokens = _tokens(readable(text), dict(self._definitions), partial=True)
         if lines := _closed_lines(tokens):
             end = _offset_of_line(text, lines)
             self._finish(end)
             text = text[end:]
-            tokens = _tokens(visible(text), dict(self._definitions), partial=True)
+            tokens = _tokens(readable(text), dict(self._definitions), partial=True)
         start = _FENCE.match(text) if _ends_in_fence(tokens) else None
         self._fence = _OpenFence(start) if start else None
         if self._fence is not None and self._fence.html(text) is None:
@@ -111,7 +114,7 @@ class HtmlStream:
     def _finish(self, end: int) -> None:
         """Write so many characters for good."""
         closed, self._open = self._open[:end], self._open[end:]
-        tokens = _tokens(visible(closed), self._definitions, partial=False)
+        tokens = _tokens(readable(closed), self._definitions, partial=False)
         self._finished += [html for block in top_level(tokens) if (html := _clean_blocks(block)).strip()]
 
 

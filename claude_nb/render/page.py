@@ -88,7 +88,10 @@ class Page:
 
     def _parts(self, now: float | None) -> list[str]:
         news = [notice(self._turn.news, "info")] if self._turn.news else []
-        return news + _spaced([self._part(block, now) for block in self._turn.blocks])
+        shown = [(block, self._part(block, now)) for block in self._turn.blocks]
+        return news + _spaced(
+            [(part, isinstance(block, ThinkingBlock | ToolUseBlock)) for block, part in shown if part]
+        )
 
     def _part(self, block: Block, now: float | None) -> str:
         key = (block, now is not None)
@@ -147,17 +150,12 @@ def _seconds(tool: ToolUseBlock, now: float) -> float | None:
     return whole or None
 
 
-def _spaced(parts: list[str]) -> list[str]:
-    """A card has no margin below: text that follows it would stick to it."""
-    shown = [part for part in parts if part]
+def _spaced(parts: list[tuple[str, bool]]) -> list[str]:
+    """A card, as the second of each says, has no margin below: text that follows would stick to it."""
     return [
-        part + "\n<p></p>" if _is_card(part) and not _is_card(following) else part
-        for part, following in zip(shown, [*shown, ""][1:], strict=True)
+        part + "\n<p></p>" if card and not next_is_card else part
+        for (part, card), (_, next_is_card) in zip(parts, [*parts, ("", False)][1:], strict=True)
     ]
-
-
-def _is_card(part: str) -> bool:
-    return part.startswith("<details")
 
 
 def _is_finished(block: Block) -> bool:

@@ -1,8 +1,8 @@
-r"""A reply as markdown-it tokens: CommonMark, tables, strike-through and mathematics, without any HTML.
+r"""A reply as markdown-it tokens: CommonMark, tables, strike-through, mathematics, and a few inert tags.
 
-Mathematics is what people and models mean by it, not all that has a dollar sign: `$x$` where the first sign
-is followed and the second preceded by something, and no digit comes after ("$5 to $10" is money); `$$x$$`,
-`\(x\)`, `\[x\]`, their forms with two backslashes that Jupyter knows, and `\begin{align}...\end{align}`.
+Mathematics is what people and models mean by it, not all that has a dollar sign: `$x$` and `$$x$$` (see
+`dollars`), `\(x\)`, `\[x\]`, their forms with two backslashes that Jupyter knows, and
+`\begin{align}...\end{align}`. Of HTML there is what can do nothing (see `inert`); all else is text.
 """
 
 from __future__ import annotations
@@ -17,16 +17,14 @@ from markdown_it.rules_block.reference import reference
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
-from claude_nb.render import tex
+from claude_nb.render import cjk, dollars, inert, rows, tex
 
 _DEEPEST = 30  # levels, of which a list takes two; what is deeper is shown as source
-_INLINE_DOLLAR = re.compile(r"\$(?![\s$])((?:[^$\\`]|\\.)+)\$(?![\d$])", re.DOTALL)
-_DISPLAY_DOLLAR = re.compile(r"\$\$(?!\$)((?:[^$\\`]|\\.)+)\$\$", re.DOTALL)
 _BRACKETS = re.compile(r"\\{1,2}([(\[])")
 _BLOCK_OPENER = re.compile(r"(\$\$|\\{1,2}\[|\\begin\{([A-Za-z]{1,20}\*?)\})")
 
 
-# What display mathematics may break off without a blank line.
+# What display mathematics, and an inert tag of a block, may break off without a blank line.
 _INTERRUPTED = ["paragraph", "reference", "blockquote", "list"]
 
 
@@ -39,6 +37,13 @@ def _parser() -> MarkdownIt:
     md.block.ruler.before("table", "too_deep", _too_deep)
     md.block.ruler.before("fence", "math_block", _math_block, {"alt": _INTERRUPTED})
     md.block.ruler.at("reference", _reference)
+    md.block.ruler.at("table", rows.table, {"alt": ["paragraph", "reference"]})
+    md.block.ruler.before("fence", "details", inert.details, {"alt": _INTERRUPTED})
+    md.core.ruler.after("block", "pair_details", inert.pair_details)
+    md.inline.ruler.at("emphasis", cjk.emphasis)
+    md.inline.ruler.at("strikethrough", cjk.strikethrough)
+    md.inline.ruler.before("autolink", "tag", inert.tag)
+    md.core.ruler.after("inline", "pair_tags", inert.pair_tags)
     return md
 
 
@@ -90,13 +95,15 @@ def _refused(state: StateInline, found: tuple[str, str, int] | None, silent: boo
 
 
 def _dollars(state: StateInline) -> tuple[str, str, int] | None:
-    display = _DISPLAY_DOLLAR.match(state.src, state.pos, state.posMax)
-    if display:
-        return display[1], "$$", display.end()
-    inline = _INLINE_DOLLAR.match(state.src, state.pos, state.posMax)
-    if inline and not inline[1][-1].isspace() and not state.src.startswith("$$", state.pos):
-        return inline[1], "$", inline.end()
+    for pattern, markup in ((dollars.DISPLAY, "$$"), (dollars.INLINE, "$")):
+        found = pattern.match(state.src, state.pos, state.posMax)
+        if found:
+            return (found[1], markup, found.end()) if _meant(state, found) else None
     return None
+
+
+def _meant(state: StateInline, found: re.Match[str]) -> bool:
+    return dollars.means_mathematics(state.src, found.start(), found.end())
 
 
 def _brackets(state: StateInline) -> tuple[str, str, int] | None:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from markdown_it.token import Token
 
 from claude_nb.render import links, tex
-from claude_nb.render.escape import inline_code
+from claude_nb.render.cjk import BESIDE_CJK
+from claude_nb.render.escape import dollar_proof, entities, inline_code, readable, visible
 
 _LITERAL = {
     "&": "&amp;",
@@ -49,8 +50,11 @@ class SpanWriter:
         self._depth = 0  # of emphasis
         self._link: str | None = None  # where the link leads that is being written
         self._link_start = 0
+        self._tags = 0  # of HTML that are open
+        self._as_tags: set[int] = set()  # emphasis that has to be written so, by the tokens' identities
 
     def write(self, tokens: Sequence[Token]) -> str:
+        self._as_tags = _beside_cjk(tokens)
         for token in tokens:
             self._write(token)
         text = "".join(self._out)
@@ -71,12 +75,18 @@ class SpanWriter:
         elif kind == "math":
             self._math(token)
         elif kind == "softbreak":
-            self._add("\n")
+            self._break()
         elif kind == "hardbreak":
-            self._add(" " if self.table else "\x00\n")  # two blanks, put in when lines have been trimmed
+            # Two blanks, put in when lines have been trimmed.
+            self._add(" " if self.table or self._tags else "\x00\n")
+        elif kind == "br":
+            self._line_break()
         elif kind in _WRAPS:
             self._depth += token.nesting
-            self._add(token.markup)
+            self._add(_tag(token) if id(token) in self._as_tags else token.markup)
+        elif kind in ("tag_open", "tag_close"):
+            self._tags += token.nesting
+            self._add(_tag(token))
         elif kind == "image":
             self._image(token)
         elif kind == "link_open":
@@ -85,6 +95,19 @@ class SpanWriter:
             self._close_link(autolink=token.markup == "autolink")
         else:
             self._text(token.content)
+
+    def _break(self) -> None:
+        """A line of ours never consists of a tag alone: it would begin a block of HTML."""
+        if self._tags or (self._out and self._out[-1].endswith("<br>")):
+            self._add(" ")
+        elif self._out:
+            self._add("\n")
+
+    def _line_break(self) -> None:
+        while self._out and self._out[-1] == "\n":
+            self._out.pop()
+        if self._out:
+            self._add("<br>")
 
     def _add(self, text: str) -> None:
         if text.startswith("$") and self._out and self._out[-1].endswith("$"):
@@ -108,7 +131,8 @@ class SpanWriter:
         self._add(self._escaped(text[position:]))
 
     def _escaped(self, text: str) -> str:
-        text = _SPECIAL.sub(_escape, text)
+        # An entity of Markdown can be any character.
+        text = _SPECIAL.sub(_escape, readable(text))
         if self._link is not None:
             text = re.sub(r"(?<!\\)\]", r"\\]", text)
         return text.replace("|", "&#124;") if self.table else text
@@ -147,6 +171,43 @@ class SpanWriter:
 
     def _unlinked(self, text: str, href: str) -> str:
         return f"{text} ({links.shown(href)})" if href else text
+
+
+def html_line(tokens: Sequence[Token]) -> str:
+    """The same as one line of HTML, where no Markdown is read; links, pictures and formulas as text."""
+    out = []
+    for token in tokens:
+        if token.type == "code_inline":
+            out.append(f"<code>{entities(visible(token.content))}</code>")
+        elif token.type in _WRAPS or token.type in ("tag_open", "tag_close"):
+            out.append(_tag(token))
+        elif token.type in ("softbreak", "hardbreak", "br"):
+            out.append(" ")
+        elif token.type == "math":
+            out.append(dollar_proof(f"{token.markup}{token.content}{token.markup}"))
+        else:
+            out.append(dollar_proof(readable(token.content)))
+    return " ".join("".join(out).split())
+
+
+def _beside_cjk(tokens: Sequence[Token]) -> set[int]:
+    """The tokens of emphasis that other readers of Markdown would not see, which ask for blanks around it."""
+    found: set[int] = set()
+    open_: list[Token] = []
+    for token in tokens:
+        if token.nesting > 0:
+            open_.append(token)
+        elif token.nesting < 0 and open_:
+            pair = (open_.pop(), token)
+            if any(each.meta.get(BESIDE_CJK) for each in pair):
+                found.update(map(id, pair))
+    return found
+
+
+def _tag(token: Token) -> str:
+    """Ours, of HTML; `<del>` is what all readers make of two tildes."""
+    name = "del" if token.type in ("s_open", "s_close") else token.tag
+    return f"<{'/' if token.nesting < 0 else ''}{name}>"
 
 
 def _escape(match: re.Match[str]) -> str:

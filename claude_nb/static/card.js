@@ -109,7 +109,7 @@ class Card {
 
   // The field for a reason and the button that says no.
   denial(label, placeholder) {
-    const reason = make("input", { type: "text", class: "cnb-text", placeholder, "aria-label": placeholder });
+    const reason = make("input", { type: "text", class: "cnb-text", dir: "auto", placeholder, "aria-label": placeholder });
     const deny = () => this.decide("deny", { reason: reason.value });
     this.listen(reason, "keydown", (event) => {
       if (event.key === "Enter" && event.isTrusted && !event.isComposing) deny();
@@ -207,18 +207,18 @@ function choiceSet(card, choice, index) {
   const pick = () => make("input", { type, name: group });
   const boxes = choice.options.map(pick);
   const options = choice.options.map((option, i) => make("label", { class: "cnb-option" }, boxes[i],
-    make("span", {}, make("span", { class: "cnb-label" }, option.label),
+    make("span", { dir: "auto" }, make("span", { class: "cnb-label" }, option.label),
       make("span", { class: "cnb-description" }, option.description))));
   const otherBox = pick();
   otherBox.setAttribute("aria-label", "Other");
   const other = make("input", {
-    type: "text", class: "cnb-text", placeholder: "Other", "aria-label": `Other answer to question ${index + 1}`,
+    type: "text", class: "cnb-text", dir: "auto", placeholder: "Other", "aria-label": `Other answer to question ${index + 1}`,
   });
   card.listen(other, "input", () => { otherBox.checked = other.value.trim() !== ""; });
   card.listen(otherBox, "change", () => { if (otherBox.checked) other.focus(); });
   const header = choice.header ? [make("span", { class: "cnb-chip" }, choice.header)] : [];
   const node = make("fieldset", { class: "cnb-choice" },
-    make("legend", {}, ...header, choice.question), ...options,
+    make("legend", { dir: "auto" }, ...header, choice.question), ...options,
     make("div", { class: "cnb-option" }, otherBox, other));
   const picked = () => boxes.flatMap((box, i) => (box.checked ? [i] : []));
   const words = () => (otherBox.checked ? other.value.trim() : "");

@@ -230,7 +230,7 @@ class Chat {
 
   composer() {
     this.input = make("textarea", {
-      class: "cnb-input", rows: "1", placeholder: "Ask Claude\u2026", "aria-label": "Message to Claude",
+      class: "cnb-input", rows: "1", dir: "auto", placeholder: "Ask Claude\u2026", "aria-label": "Message to Claude",
       spellcheck: "true",
     });
     this.sendButton = this.button("", "cnb-send cnb-main", () => this.submit());
@@ -396,6 +396,7 @@ class Chat {
 
   make(entry) {
     const node = make("div", { class: `cnb-entry cnb-entry-${entry.kind}`, "data-id": entry.id });
+    if (entry.kind === "prompt") node.dir = "auto";
     this.nodes.set(entry.id, node);
     this.fill(node, entry);
     return node;

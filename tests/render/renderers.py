@@ -115,10 +115,10 @@ def remove_math(text: str) -> tuple[str, list[str]]:
 
 _TAG_NAMES = """
     p h1 h2 h3 h4 h5 h6 em strong del s code pre span a ul ol li blockquote table thead tbody tr th td hr br
-    div input details summary b i small
+    div input details summary b i small sub sup kbd u ins mark
 """
 _TAGS = set(_TAG_NAMES.split())
-_ATTRIBUTES = {"class", "href", "start", "align", "style", "type", "disabled", "checked", "open", "id"}
+_ATTRIBUTES = {"class", "href", "start", "align", "style", "type", "disabled", "checked", "open", "id", "dir"}
 _CLASS = re.compile(r"[\w+#. -]*")
 _HREF = re.compile(
     r"(?:https?://|mailto:)[^\s\"'<>]*|(?![a-z][a-z0-9+.-]*:|//|\\|/)[^\s\"'<>:\\]*", re.IGNORECASE
@@ -155,6 +155,8 @@ class _Inspector(HTMLParser):
             good = _CLASS.fullmatch(value) is not None and "mermaid" not in value.lower()
         elif name == "style":
             good = re.fullmatch(r"text-align: ?\w+;?", value) is not None
+        elif name == "dir":
+            good = tag == "div" and value == "rtl"
         elif name == "type":
             good = tag == "input" and value == "checkbox"
         if not good:

@@ -32,8 +32,9 @@ pytestmark = pytest.mark.pure
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 20
 _TAGS = """
     p h1 h2 h3 h4 h5 h6 em strong s code pre span a ul ol li blockquote table thead tbody tr th td hr br div
-    details summary b i small img style math mrow mi mo mn mtext mspace ms mfrac msqrt mroot mstyle mpadded
-    mphantom msub msup msubsup munder mover munderover mmultiscripts mprescripts none mtable mtr mtd
+    details summary b i small sub sup kbd u del ins mark img style
+    math mrow mi mo mn mtext mspace ms mfrac msqrt mroot mstyle mpadded mphantom msub msup msubsup
+    munder mover munderover mmultiscripts mprescripts none mtable mtr mtd
 """
 TAGS = set(_TAGS.split())
 VALUES = {
@@ -45,6 +46,7 @@ VALUES = {
     "alt": r"image \d",
     "start": r"\d{1,9}",
     "open": r"",
+    "dir": r"ltr|rtl",
     "data-language": r"[A-Za-z0-9][\w+#.-]*",
     "data-state": r"running|ok|failed|refused",
     "display": r"inline|block",
