@@ -31,6 +31,7 @@ from claude_nb.process import Answer, ClaudeProcess, Launch
 from claude_nb.prompts import Prompts
 from claude_nb.reply import Status
 from claude_nb.signs import SignsOfLife
+from claude_nb.spending import Spending
 from claude_nb.state import WORKING, Event, State, next_state
 from claude_nb.turn import Turn
 from claude_nb.words import megabytes
@@ -56,6 +57,7 @@ class Conversation:
         self.record = session.record
         self.life = Life(self, runtime, self._on_message, self._on_tool, lambda: keeper.max_restarts)
         self.attribution = Attribution(self._make_own)
+        self.spending = Spending()
         self.idle = IdleClock(
             lambda: keeper.idle_timeout_of(session),
             self.may_suspend,
@@ -139,6 +141,7 @@ class Conversation:
         kind = type(message).__name__
         if kind == "SystemMessage" and message.subtype == "init":
             self._on_init(message.data)
+        cost = self.spending.of_turn(message.total_cost_usd) if kind == "ResultMessage" else None
         turn = self.attribution.whose(message)
         self.note_work()
         if turn is None or (turn.done() and told_by(message) is not None):
@@ -148,6 +151,7 @@ class Conversation:
         turn._apply(message, now)
         self._ends.log_tools(turn)
         if kind == "ResultMessage":
+            turn.log.cost_usd = cost
             self._on_result(turn, message)
         elif turn.log.refusals >= _REFUSALS_BEFORE_GIVING_UP and not turn.done():
             turn._finish(Status.FAILED, error=not_signed_in(turn.log.retries[-1]))
@@ -212,7 +216,10 @@ class Conversation:
     async def _on_tool(self, name: str, tool_input: dict[str, Any], context: Any) -> Answer:
         """Called by the process for each tool that no rule of Claude Code's allows."""
         turn = self.attribution.started(context.agent_id) or self.working
+        begun = time.monotonic()
         answer = await self._keeper.permit(self._session, turn, name, tool_input, context)
+        if turn is not None:
+            turn.log.waited(context.tool_use_id, time.monotonic() - begun)
         if turn is not None and not answer.allowed:
             turn.log.refuse(context.tool_use_id, answer.told)
         return answer
@@ -237,6 +244,7 @@ class Conversation:
         how = await asyncio.to_thread(self._keeper.launch_of, self._session)
         self._unverified = how.resume
         self._session.model = how.model
+        self.spending.begin(await asyncio.to_thread(self._keeper.spent, self._session) if how.resume else 0.0)
         return how
 
     def on_process_ready(self, info: dict[str, Any]) -> None:

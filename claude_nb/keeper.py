@@ -145,6 +145,10 @@ class SessionKeeper:
         if turn.told.mark is not None:
             self._manager.surroundings.context.commit(session.record.id, turn.told.mark)
 
+    def spent(self, session: Session) -> float:
+        """What the conversation has cost so far, as Claude Code will count on from when it resumes it."""
+        return transcript.spent(session.id, self._manager.child_environ())
+
     def forgotten(self, session: Session) -> None:
         """Its conversation starts afresh: it has been told nothing."""
         self._manager.surroundings.context.forget(session.record.id)

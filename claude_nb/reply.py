@@ -162,7 +162,7 @@ class Reply:
         session: the session's name.
         blocks: text, thinking, tool uses, tool results and Claude Code's notices in the order they came.
         usage: tokens and seconds.
-        cost_usd: US dollars as Claude Code reports them; None where it is not billed by API key.
+        cost_usd: US dollars that the turn has cost, as Claude Code reckons; None where it does not say.
         model: the model that answered, None if none did.
     """
 

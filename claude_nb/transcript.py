@@ -59,6 +59,18 @@ def has_history(session_id: str, environ: Mapping[str, str] | None = None) -> bo
         return any(b'"type":"user"' in line for line in lines)
 
 
+def spent(session_id: str, environ: Mapping[str, str] | None = None) -> float:
+    """What the conversation had cost when its last process ended; 0 if that is not recorded."""
+    path = find_transcript(session_id, environ)
+    if path is None:
+        return 0.0
+    states = (entry for entry in last_entries(path) if entry.get("type") == "cost-state")
+    try:
+        return float(next(states, {}).get("totalCostUSD") or 0.0)
+    except (OSError, TypeError, ValueError):
+        return 0.0
+
+
 # -- the last reply --------------------------------------------------------------------------------
 
 

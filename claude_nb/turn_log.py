@@ -49,6 +49,7 @@ class TurnLog:
         self.activity = "waiting for Claude"
         self.notice: str | None = None
         self.usage = Usage()
+        # The turn's own; the session knows it, since Claude Code tells the conversation's total.
         self.cost_usd: float | None = None
         self.model: str | None = None
         self.first_token: float | None = None
@@ -273,6 +274,12 @@ class TurnLog:
         self.activity = "waiting for Claude"
         return result
 
+    def waited(self, tool_use_id: str | None, seconds: float) -> None:
+        """The tool call waited so long to be allowed, which is not its own time."""
+        tool = self._tools.get(tool_use_id or "")
+        if tool is not None:
+            tool.started += seconds
+
     def refuse(self, tool_use_id: str | None, why: str) -> None:
         """The tool call was not allowed; `why` is for the reader."""
         tool = self._tools.get(tool_use_id or "")
@@ -325,7 +332,6 @@ class TurnLog:
         self.usage.cache_read_tokens = int(usage.get("cache_read_input_tokens") or 0)
         self.usage.cache_creation_tokens = int(usage.get("cache_creation_input_tokens") or 0)
         self.usage.requests = message.num_turns
-        self.cost_usd = message.total_cost_usd
         self._open_tokens = 0
         if message.is_error or self.refused:
             return []

@@ -18,6 +18,7 @@ import claude_nb
 from claude_nb.errors import InvalidName, ShuttingDown
 from claude_nb.offline import OfflineAPI
 from claude_nb.reply import Status, TextBlock, ToolResultBlock, ToolUseBlock
+from claude_nb.session import Session
 from claude_nb.session_manager import SessionManager
 from claude_nb.state import State
 
@@ -313,13 +314,28 @@ def test_what_claude_says_by_itself_is_never_another_prompts_reply(
     assert "in the background has ended" in later.text
 
 
-def test_the_reply_tells_what_it_cost(manager: SessionManager) -> None:
-    reply = manager.session("a").ask("ECHO x").result(PATIENCE)
+def test_the_reply_tells_what_it_cost_itself(manager: SessionManager) -> None:
+    session = manager.session("a")
+    reply = session.ask("ECHO x").result(PATIENCE)
     assert reply.usage.input_tokens > 0
     assert reply.usage.output_tokens > 0
     assert reply.usage.seconds > 0
-    assert reply.cost_usd is not None
     assert reply.model
+    # The first request of a conversation fills the API's cache, for more than all later ones cost.
+    first = reply.cost_usd or 0.0
+    assert first > 0
+
+    def cost(session: Session) -> float:
+        return session.ask("ECHO x").result(PATIENCE).cost_usd or 0.0
+
+    assert 0 < cost(session) < first / 2
+    session.suspend().result(PATIENCE)
+    assert 0 < cost(session) < first / 2, "after a resumption"
+    assert 0 < cost(manager.fork("a", "b")) < first / 2, "in a fork"
+    assert session.ask("/clear").result(PATIENCE).cost_usd == 0
+    fresh = cost(session)
+    assert abs(fresh - first) < first / 2
+    assert 0 < cost(session) < first / 2, "after /clear"
 
 
 def test_twenty_thousand_pieces_arrive_whole(manager: SessionManager) -> None:

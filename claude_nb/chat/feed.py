@@ -279,7 +279,7 @@ class Feed:
                 self.look()
 
         if turn.reply is not None and turn.reply.cost_usd:
-            self._usage["cost"] = f"${turn.reply.cost_usd:.2f}"
+            self._usage["cost"] = f"${self.session.conversation.spending.total:.2f}"
         self.session.portal.run(self.session.context_fill()).add_done_callback(told)
 
     def _read_earlier(self) -> _Earlier | None:
