@@ -151,7 +151,7 @@ class Conversation:
         turn._apply(message, now)
         self._ends.log_tools(turn)
         if kind == "ResultMessage":
-            turn.log.cost_usd = cost
+            turn.log.cost(cost)
             self._on_result(turn, message)
         elif turn.log.refusals >= _REFUSALS_BEFORE_GIVING_UP and not turn.done():
             turn._finish(Status.FAILED, error=not_signed_in(turn.log.retries[-1]))

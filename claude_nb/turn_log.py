@@ -274,6 +274,10 @@ class TurnLog:
         self.activity = "waiting for Claude"
         return result
 
+    def cost(self, dollars: float | None) -> None:
+        """What the turn has cost by itself."""
+        self.cost_usd = dollars
+
     def waited(self, tool_use_id: str | None, seconds: float) -> None:
         """The tool call waited so long to be allowed, which is not its own time."""
         tool = self._tools.get(tool_use_id or "")
