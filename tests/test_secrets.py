@@ -43,6 +43,14 @@ SECRETS = {
     "key=AbCd1234EfGh5678IjKl90": "key=AbCd…[masked]",
     "Your API key is AbC123xyz789QwErTy456": "Your API key is AbC1…[masked]",
     "deploy --token abcd1234": "deploy --token [masked]",
+    "h = 'Authorization: Basic dXNlcjpwYXNzd29yZDEyMw=='": "h = 'Authorization: Basic dXNl…[masked]'",
+    "curl -H 'basic dXNlcjpwdw'": "curl -H 'basic [masked]'",
+    "password: sekrit": "password: [masked]",
+    "password = sekrit": "password = [masked]",
+    "db.password = sekrit1": "db.password = [masked]",
+    "user=joe, password = sekrit": "user=joe, password = [masked]",
+    "password: Sekrit": "password: [masked]",
+    "login --password sekrit": "login --password [masked]",
 }
 
 HARMLESS = [
@@ -72,6 +80,30 @@ HARMLESS = [
     "           a         b\ncount  10.000000  10.000000\nmean    0.123456   0.654321",
     "data:image/png;base64," + base64.b64encode(bytes(range(256)) * 4).decode(),
     "bearer authentication is used",
+    # What manuals and programs say about secrets.
+    "Create a basic Altair/Vega-Lite chart.",
+    "Subclass this to create a basic WebSocket handler.",
+    "Bearer Token/OAuth is one",
+    'wait for the "password:" prompt of ssh',
+    "child.expect('Password:')",
+    "def unix_getpass(prompt='Password: ', stream=None):",
+    ":param password: When `True`, display using asterisks.",
+    ":arg str proxy_password: HTTP proxy password",
+    "provided via the --username and --password options",
+    "[--access-token <token>] [--secret SECRET]",
+    '"AWS_SECRET_ACCESS_KEY": "THE_AWS_SECRET_ACCESS_KEY"',
+    "postgresql://username:password@server:port/database",
+    'f"s3://{access_key}:{secret_key}@bucket"',
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+    "remember_me token123 --expires=1893456000",
+    "key1=value1//key2=value2//and-so-on",
+    "def show(password: bool = False, secret: Path | None = None):",
+    "username, password = auth",
+    "host, access_key, secret_key = s3_connection",
+    "self._secret_value = value",
+    'secret = tmp_path / "secret.txt"',
+    "refresh_token = await provider.load()",
+    "public_key: ed25519.Ed25519PublicKey",
     "http://localhost:8888/lab?x=1",
 ]
 
@@ -102,6 +134,10 @@ HOSTILE = [
         "[masked]",
         "token\\",
         "key,a=,",
+        "password = a",
+        "a, password = a",
+        "password: Word ",
+        "Basic QUJD",
     ),
 ]
 

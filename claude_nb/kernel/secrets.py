@@ -10,6 +10,8 @@ Every pattern is bounded or possessive, so the time is linear in the text's leng
 
 from __future__ import annotations
 
+import base64
+import keyword
 import re
 
 _MASKED = "[masked]"
@@ -72,12 +74,42 @@ _WORDS = ("pass", "pwd", "secret", "credential", "key", "token", "authorization"
 
 # What stands for a value and is none.
 _NO_VALUE = re.compile(
-    r"(?:none|null|nil|true|false|str|bytes|int|object|optional|required|undefined|nan|type|"
+    r"(?:none|null|nil|true|false|str|string|bytes|int|float|number|bool|boolean|object|any|list|dict|tuple|"
+    r"optional|required|undefined|nan|type|string\?|"
+    r"(?-i:[A-Z][A-Z_]*_(?:KEY|SECRET|TOKEN|PASSWORD|PASS|CREDENTIALS?|ID)|[A-Z_]{0,32}(?:SECRET|TOKEN|PASSWORD))|"
     r"[*x•.…_-]{1,64}|\{.{0,1024}|<[^>]{0,64}>|\$\{\w{1,64}\}|(?-i:\$[A-Z_]{2,64})|%s|%\(\w{1,64}\)s)",
     re.IGNORECASE | re.DOTALL,
 )
 # `getpass()`, `config.password`, `os.environ[`: code that makes a value.
 _CODE = re.compile(r"[A-Za-z_]\w{0,64}+(?:\.[A-Za-z_]\w{0,64}+){0,8}+(?P<call>[(\[])?")
+# What makes of a name beside it one of a program: it is assigned together with others, or computed with.
+_ASSIGNED = re.compile(r"\s*+(?:[\w.]{1,64}+, {0,4}){1,16}+[\w.]{0,64}+|\s*+(?:self|cls)\.\w{0,64}+")
+_COMPUTED = re.compile(r"[ \t]{0,8}(?:[=/+*|%(\[]|(?:if|or|and|for|is|in|not)\b)")
+_ANNOTATED = re.compile(r"[ \t]{0,8}[=|]")
+# Prose goes on behind a word that begins a sentence: `:param password: When it is`.
+_GOES_ON = re.compile(r"[ \t]{1,4}[`'\"(]{0,4}[A-Za-z]{1,32}+(?![\w=:])")
+_SENTENCE = re.compile(r"[A-Z][a-z]{1,32}|[A-Z]{2,8}")
+# What may follow an option's name in prose.
+_OF_OPTIONS = frozenset(
+    {"option", "options", "argument", "arguments", "flag", "flags", "parameter", "parameters", "instead"}
+    | {
+        "requires",
+        "needs",
+        "takes",
+        "with",
+        "when",
+        "from",
+        "then",
+        "must",
+        "should",
+        "will",
+        "cannot",
+        "does",
+        "that",
+        "this",
+        "into",
+    }
+)
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _TOKENISH = re.compile(r"[\w+/=.~:-]{20,1024}+")
 
@@ -87,12 +119,12 @@ def mask(text: str) -> str:
     text = _mask_private_keys(text)
     text = _SHAPES.sub(lambda found: _masked(found[0]) if _is_token(found[0]) else found[0], text)
     if "://" in text:
-        text = _ADDRESS.sub(lambda found: f"{found['user']}:{_masked(found['value'])}@", text)
+        text = _ADDRESS.sub(_mask_address, text)
     lower = text.lower()
     if "bearer" in lower or "basic" in lower:
         text = _SCHEME.sub(_mask_scheme, text)
     if any(word in lower for word in _WORDS):
-        text = _OPTION.sub(lambda found: f"{found['name']}{found['between']}{_masked(found['bare'])}", text)
+        text = _OPTION.sub(_mask_option, text)
         text = _NAMED.sub(_mask_named, text)
     return text
 
@@ -120,6 +152,8 @@ def _is_token(value: str) -> bool:
     """Not just words with hyphens: `sk-learn-contrib-projects`."""
     if not value.startswith("sk-") or value.startswith("sk-ant-"):
         return True
+    if value.startswith(("sk-ecdsa-", "sk-ssh-")):  # kinds of keys
+        return False
     return any(c.isdigit() for c in value) or (
         value[3:] != value[3:].lower() and value[3:] != value[3:].upper()
     )
@@ -127,10 +161,38 @@ def _is_token(value: str) -> bool:
 
 def _mask_scheme(found: re.Match[str]) -> str:
     value = found["value"]
-    words = value[1:] in (value[1:].lower(), value[1:].upper())  # `bearer authentication`
-    if len(value) < 32 and words and not _is_mixed(value):
+    if not (_is_basic(value) if found["scheme"].lower() == "basic" else _is_bearer(value)):
         return found[0]
     return f"{found['scheme']}{found['space']}{_masked(value)}"
+
+
+def _is_basic(value: str) -> bool:
+    """A name and a password, encoded; not just a word: `a basic Altair/Vega-Lite chart`."""
+    try:
+        said = base64.b64decode(value + "=" * (-len(value) % 4), validate=True).decode()
+    except ValueError:
+        return False
+    return ":" in said and said.isprintable()
+
+
+def _is_bearer(value: str) -> bool:
+    """Not just words: `bearer authentication`, `Bearer Token/OAuth`."""
+    return _is_mixed(value) or len(value) >= 32 or (len(value) >= 16 and value.isalpha())
+
+
+def _mask_option(found: re.Match[str]) -> str:
+    value = found["bare"]
+    word = value.strip(".,:;)]`")
+    if word in _OF_OPTIONS or _NO_VALUE.fullmatch(word):
+        return found[0]
+    return f"{found['name']}{found['between']}{_masked(value)}"
+
+
+def _mask_address(found: re.Match[str]) -> str:
+    user, value = found["user"], found["value"]
+    if (user in ("user", "username") and value in ("pass", "password")) or value.startswith("{"):
+        return found[0]
+    return f"{user}:{_masked(value)}@"
 
 
 def _mask_named(found: re.Match[str]) -> str:
@@ -139,6 +201,10 @@ def _mask_named(found: re.Match[str]) -> str:
     start = found.start("bare" if quoted is None else "quoted") - found.start()
     said = any(sign in found["between"] for sign in "=:")  # else it only stands next to it
     strong = _IS_STRONG.fullmatch(found["name"]) is not None
+    if quoted is None and _is_of_a_program(found, value):
+        return found[0]
+    if quoted is not None and not _is_quoted(value):
+        return found[0]
     if not _is_secret(value, strong=strong, quoted=quoted is not None, said=said, name=found["name"].lower()):
         return found[0]
     return found[0][:start] + _masked(value)
@@ -161,6 +227,28 @@ def _is_secret(value: str, *, strong: bool, quoted: bool, said: bool, name: str)
     return random and not _UUID.fullmatch(value) and not _is_hash(value)
 
 
+def _is_of_a_program(found: re.Match[str], value: str) -> bool:
+    """The word is a variable of a program, or one of a sentence, by what stands around it on its line."""
+    text, start, end = found.string, found.start(), found.end()
+    if not value.isidentifier():
+        return False
+    line = text[max(start - 1_000, 0) : start].rpartition("\n")[2]
+    if keyword.iskeyword(value) or _ASSIGNED.fullmatch(line):
+        return True
+    if _is_mixed(value):
+        return False
+    if ":" in found["between"] and "=" not in found["between"]:
+        begins_sentence = _SENTENCE.fullmatch(value) and _GOES_ON.match(text, end)
+        return bool(begins_sentence or _ANNOTATED.match(text, end))
+    return _COMPUTED.match(text, end) is not None
+
+
+def _is_quoted(value: str) -> bool:
+    """The quote before it opens rather than ends a quotation: `the "password:" prompt`, `'Password:')`."""
+    goes_on = value[0].isspace() or value.startswith((", ", ") ", "%(", "% ("))
+    return not goes_on and any(character.isalnum() for character in value)
+
+
 def _is_code(value: str) -> bool:
     """An expression rather than a value: a call, an attribute, a variable that bears the secret's name."""
     found = _CODE.match(value)
@@ -168,6 +256,8 @@ def _is_code(value: str) -> bool:
         return False
     whole = found.end() == len(value)
     words = found[0].rstrip("([")
+    if "PrivateKey" in words or "PublicKey" in words:
+        return True
     if found["call"] or (whole and "." in words and not any(c.isdigit() for c in words)):
         return True
     return whole and not any(c.isdigit() for c in words) and any(word in words.lower() for word in _WORDS)
@@ -175,6 +265,8 @@ def _is_code(value: str) -> bool:
 
 def _is_random(value: str) -> bool:
     """Long, of one piece, and no word or number."""
+    if value[0] == "-" or "=" in value.rstrip("="):  # an option, a pair
+        return False
     return _TOKENISH.fullmatch(value) is not None and _is_mixed(value) and len(set(value)) >= 10
 
 
