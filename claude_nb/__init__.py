@@ -31,6 +31,7 @@ The map, each with one job; imports go downwards only:
     sweep         ends what dead kernels and dead guards have left
     doing         what a session is doing, as its record says it
     registry      records: what is known of each session from one kernel to the next
+    notebooks     which notebook a conversation belongs to, through renames
     claims        which live kernel uses a session      locks       locks that die with their process
     processes     looking at and ending processes that are provably ours
     watch         noticing at once that a process has ended

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 _FOLDER = "the folder "
+_WHY_GIT = "git runs what a folder's `.git/config` names, until `%claude /trust` is said for the folder"
 
 
 def context(manager: SessionManager, words: list[str], session: Session) -> Answer:
@@ -66,6 +67,7 @@ def _what_is_allowed(manager: SessionManager, session: Session) -> Table:
     if "user" in manager.keeper.setting_sources(folder):
         rows += _rows(user_rules(environ), "your own settings of Claude Code")
     rows += _rows_of_folder(manager, folder)
+    rows += [[rule, f"asks you: {_WHY_GIT}"] for rule in manager.keeper.asked_about(folder)]
     notes = ["`%claude /permissions forget RULE` takes back what was always allowed."] if kept else []
     return Table(["what", "why"], [*rows, ["everything else", _the_rest(manager)]], notes)
 
@@ -107,7 +109,11 @@ def _allow(manager: SessionManager, session: Session, rule: str) -> str:
             "a tool with what it may do, such as `Bash(git diff:*)`."
         )
     rules.add(session.record, [rule])
-    return f"{rule} is allowed in {session.name}{_from_when(manager, session)}."
+    told = f"{rule} is allowed in {session.name}{_from_when(manager, session)}."
+    git = rule.startswith("Bash(git") and manager.keeper.asked_about(
+        Path(session.record.cwd or manager.folder)
+    )
+    return f"{told} Here it asks you all the same: {_WHY_GIT}." if git else told
 
 
 def _forget(manager: SessionManager, session: Session, rule: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from claude_nb.answers import Answer, Mistake, Table, wait_for
+from claude_nb.names import quoted
 from claude_nb.overview import SessionInfo
 from claude_nb.prompt_line import split_arguments
 from claude_nb.words import counted
@@ -117,14 +118,14 @@ def fork(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     if not 1 <= len(words) <= 2:
         raise Mistake("Write `%claude /fork NAME [NEW]`; quote names with spaces.")
     copy = manager.fork(*words)
-    return f"{copy.name} is a copy of {words[0]}. `%claude /switch {_quoted(copy.name)}` goes there."
+    return f"{copy.name} is a copy of {words[0]}. `%claude /switch {quoted(copy.name)}` goes there."
 
 
 def archive(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/archive [NAME]   stop a session and hide it; its conversation stays"""
     name = meant(_maybe_one(words, "/archive [NAME]")).name
     manager.archive(name)
-    return f"{name} is archived. `%claude /switch {_quoted(name)}` brings it back."
+    return f"{name} is archived. `%claude /switch {quoted(name)}` brings it back."
 
 
 # -- looking ---------------------------------------------------------------------------------------
@@ -377,10 +378,6 @@ def _folder(word: str) -> str:
     if not folder.is_dir():
         raise Mistake(f"There is no folder {folder}. Make it first, or name another with --cwd.")
     return str(folder)
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"' if " " in name else name
 
 
 def as_dicts(rows: Sequence[SessionInfo]) -> list[dict[str, Any]]:

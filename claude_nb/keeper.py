@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 # Seconds after a dead kernel in which its guard ends what is left: its grace and a little more.
 GUARD_GRACE = 2.0
+# We go by what Claude Code then tells of its state, whatever anybody has set.
+_NEEDED = {"CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1"}
 # No display has this name, so nothing changes on any page.
 _NO_DISPLAY = "claude_nb is at work"
 
@@ -59,6 +61,7 @@ class SessionKeeper:
     def launch_of(self, session: Session) -> Launch:
         """How to start the session's process now. Blocks until a dead kernel's guard is gone."""
         record, runtime = session.record, self._manager.registry.runtime
+        folder = Path(record.cwd or self._manager.folder)
         self._refuse_too_many(session)
         if not claims.wait_for_process_lock(record.id, runtime, self._manager.stop_timeout + GUARD_GRACE):
             raise SessionInUse(
@@ -70,7 +73,7 @@ class SessionKeeper:
         return Launch(
             session_id=record.session_id,
             resume=self._find_history(record),
-            cwd=Path(record.cwd or self._manager.folder),
+            cwd=folder,
             lock=claims.process_lock(record.id, runtime),
             cli_path=self._manager.cli_path,
             model=record.model,
@@ -78,20 +81,32 @@ class SessionKeeper:
             effort=self._manager.effort,
             append_system_prompt=self._added_prompt(record),
             permission_mode=record.permission_mode or self._manager.permission_mode,
-            setting_sources=self.setting_sources(Path(record.cwd or self._manager.folder)),
+            setting_sources=self.setting_sources(folder),
             add_dirs=tuple(self._manager.add_dirs),
             mcp_servers=self._mcp_servers(),
             environment=dict(self._manager.environment),
-            settings=rules.settings(record),
+            settings=self._settings(record, folder),
             kernel_server=self._kernel_server(session),
             stop_timeout=self._manager.stop_timeout,
         )
 
+    def _is_trusted(self, folder: Path) -> bool:
+        return folder in self._manager.trusted
+
     def setting_sources(self, folder: Path) -> tuple[str, ...]:
         """A folder's own settings can run programs: only those of a trusted one are loaded."""
-        if folder in self._manager.trusted:
+        if self._is_trusted(folder):
             return ALL_SOURCES
         return tuple(self._manager.setting_sources)
+
+    def _settings(self, record: Record, folder: Path) -> dict[str, Any]:
+        """What goes before the person's own settings of Claude Code, whose `env` beats the environment."""
+        settings = {"env": {**_NEEDED, **self._manager.environment}}
+        return settings | (rules.settings(record, self.asked_about(folder)) or {})
+
+    def asked_about(self, folder: Path) -> tuple[str, ...]:
+        """What Claude Code would never ask about, and asks as long as the folder is not trusted."""
+        return () if self._is_trusted(folder) else rules.ASKED_UNTIL_TRUSTED
 
     def _added_prompt(self, record: Record) -> str | None:
         """After Claude Code's own; equal each time, since the API caches what a conversation begins with."""
@@ -144,6 +159,9 @@ class SessionKeeper:
         """The prompt with what goes before it was sent."""
         if turn.told.mark is not None:
             self._manager.surroundings.context.commit(session.record.id, turn.told.mark)
+        cell = turn.stage.place.cell_id if turn.stage is not None and turn.stage.place is not None else None
+        if cell is not None:
+            session.record.note_cell(cell)
 
     def spent(self, session: Session) -> float:
         """What the conversation has cost so far, as Claude Code will count on from when it resumes it."""

@@ -44,6 +44,11 @@ def notebook_name(environ: Mapping[str, str], vscode_file: str | None = None) ->
     return None
 
 
+def quoted(name: str) -> str:
+    """The name as it is written in a command."""
+    return f'"{name}"' if " " in name else name
+
+
 def _problem(name: str) -> str | None:
     """What is wrong with a normalised name, or None."""
     if not name:
@@ -70,9 +75,14 @@ def _shortened(name: str) -> str:
     return name if len(name) <= 40 else name[:39] + "…"
 
 
+def without_suffix(path: str) -> str:
+    """The path of a notebook without what VS Code adds to it."""
+    return _VSCODE_SUFFIX.sub("", path)
+
+
 def _stem(path: str) -> str:
     """The file's name without folder and extension, whichever system the path is from."""
-    file = _VSCODE_SUFFIX.sub("", re.split(r"[/\\]", path.rstrip("/\\"))[-1])
+    file = re.split(r"[/\\]", without_suffix(path).rstrip("/\\"))[-1]
     stem, dot, _ = file.rpartition(".")
     return stem if dot and stem else file
 

@@ -303,7 +303,7 @@ class ClaudeProcess:
             **identity,  # type: ignore[arg-type]
             cli_path=shim,
             cwd=how.cwd,
-            env={"CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1", **how.environment},
+            env=dict(how.environment),
             model=how.model,
             effort=how.effort,  # type: ignore[arg-type]
             permission_mode=how.permission_mode,  # type: ignore[arg-type]

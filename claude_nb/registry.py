@@ -38,6 +38,9 @@ FORMAT = 1
 # Somebody else gives a name in the same folder: that takes milliseconds.
 _NAMING_PATIENCE = 5.0
 
+# By so many of its cells a notebook is known again whose file was replaced.
+_CELLS_KEPT = 20
+
 # What JSON may hold where a field is annotated so.
 _JSON_TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
@@ -61,6 +64,10 @@ class Record:
     since, reason}, see `doing.py`. `ended` is {reason, time, turn} if the last turn was cut short. `kernel`
     is {pid, start} of the last kernel that used it; it and `process` are of the place that `host`, `boot`
     and `pid_namespace` name. `rules` and `allowed_dirs` are what was always allowed in the session.
+
+    `own_of` is the notebook whose own session it is, as `notebooks.py` says it; None if it is a named one.
+    `used_in` is the notebook that used it last, in which its rules were given, and `notebook` that one's
+    path. `cells` are ids of the notebook's last cells in which Claude was asked.
     """
 
     id: str
@@ -82,6 +89,9 @@ class Record:
     archived: bool = False
     listed: bool = True
     notebook: str | None = None
+    own_of: dict[str, Any] | None = None
+    used_in: dict[str, Any] | None = None
+    cells: list[str] = field(default_factory=list)
     ended: dict[str, Any] | None = None
     process: dict[str, Any] | None = None
     doing: dict[str, Any] | None = None
@@ -96,6 +106,24 @@ class Record:
     def __repr__(self) -> str:
         state = "archived" if self.archived else "live" if self.process else "asleep"
         return f"<Record of {self.name!r} in {self.folder}, {state}, {self.turns} turns>"
+
+    def update(self, **changes: Any) -> None:
+        """Change some fields."""
+        assert set(changes) <= set(_FIELDS), changes
+        vars(self).update(changes)
+
+    def note_cell(self, cell: str) -> None:
+        """Claude was asked in this cell of the notebook that uses the session."""
+        if cell not in self.cells:
+            self.cells = [*self.cells, cell][-_CELLS_KEPT:]
+
+    def forget_allowed(self) -> bool:
+        """Ask about everything again; whether anything had been allowed for always."""
+        had = bool(self.rules or self.allowed_dirs or self.permission_mode == "acceptEdits")
+        self.rules, self.allowed_dirs = [], []
+        if self.permission_mode == "acceptEdits":
+            self.permission_mode = None
+        return had
 
     def to_json(self) -> bytes:
         """The file's content."""
@@ -265,9 +293,19 @@ class Registry:
         with self._naming(record.folder):
             if record.listed:
                 self._unused(new, record.folder)
-            changed = dataclasses.replace(record, name=new)
-            self.save(changed)  # first, so that a full disk leaves record and file alike
-            record.name = new
+            self._put(record, name=new)
+
+    def move(self, record: Record, base: str, folder: str | os.PathLike[str]) -> None:
+        """Give the session a name from `base` on and another folder: its notebook was renamed or moved."""
+        where = normal_folder(folder)
+        with self._naming(where):
+            cwd = where if record.cwd == record.folder else record.cwd
+            self._put(record, name=self.free_name(base, where), folder=where, cwd=cwd)
+
+    def _put(self, record: Record, **changes: Any) -> None:
+        """Change the record and its file."""
+        self.save(dataclasses.replace(record, **changes))  # first: a full disk leaves record and file alike
+        record.update(**changes)
 
     def remove(self, record: Record) -> None:
         """Forget the session. Its conversation stays where Claude Code keeps it."""

@@ -3,22 +3,30 @@
 A name is unique in the kernel's folder. The session that `%claude` talks to until told otherwise is the
 *implicit* one and bears the notebook's name; where nobody is there it is always new and not listed, so that
 a headless run never meets another run's conversation.
+
+A conversation follows its notebook (`notebooks.py`), not the notebook's name. What was always allowed in one
+notebook never holds in another, also where the session itself is used by both.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from claude_nb import claims
-from claude_nb.errors import SessionExists, SessionInUse, SessionNotFound
+from claude_nb.errors import ClaudeNbError, SessionExists, SessionInUse, SessionNotFound
 from claude_nb.kernel.presence import someone_is_there
-from claude_nb.names import check_name, notebook_name
-from claude_nb.registry import Record, Registry
+from claude_nb.names import check_name, notebook_name, quoted
+from claude_nb.notebooks import Notebook, here
+from claude_nb.registry import Record, Registry, normal_folder
 from claude_nb.state import ASLEEP
+from claude_nb.words import ago, counted
 
 if TYPE_CHECKING:
     from claude_nb.session import Session
@@ -111,40 +119,109 @@ class Roster:
         if held is not None and held.record.listed == watched:  # asked for by name, or left for another
             return held
         if not watched:
-            return self._adopt(self._create(base, listed=False))
-        record = self._registry.find(base, self._manager.folder)
-        if record is None or record.archived or not self._manager.continue_after_restart:
+            return self._adopt(self._create(base, listed=False, own=True))
+        if not self._manager.continue_after_restart:
             return self._fresh(base)
+        now = self.notebook
+        record = self._own_record(now, base)
+        if record is None:
+            session = self._fresh(base)
+            session.news = self._other_words(session, now, base)
+            return session
         try:
-            session = self._adopt(record)
+            return self._continued(record, now)
         except SessionInUse as error:
             session = self._fresh(base)
             session.news = f"This is a new session, '{session.name}'. {error}"
             return session
+
+    def _own_record(self, now: Notebook, base: str) -> Record | None:
+        """The one of this notebook, the last active first, whatever its name was; None if there is none."""
+        folder = normal_folder(self._manager.folder)
+        owned: list[tuple[Record, Notebook]] = []
+        for record in self._registry.records():
+            named = record.name == base and record.folder == folder
+            known = Notebook.said(record.own_of)
+            if known is None and named:  # asked for by this name, or made by an older version
+                known = Notebook.said(record.used_in) or Notebook(record.notebook)
+            if known is not None and (named or known.path is not None or known.is_of(now)):
+                owned.append((record, known))
+        for record, known in owned:
+            if known.is_of(now):
+                return record
+        if now.never_named:
+            return None
+        return next((record for record, known in owned if known.is_same(now, record.cells)), None)
+
+    def _continued(self, record: Record, now: Notebook) -> Session:
+        """The record's session, under the name that its notebook has now. Raises `SessionInUse`."""
+        known = Notebook.said(record.own_of)
+        session = self._adopt(record)
+        record = session.record
+        former = record.name
+        renamed = known is not None and self._follow(record, known, known.follow(now, record.cells))
         if session.turns:
-            session.news = self._continuing_words(session)
+            before = f" (called '{former}' before its notebook was renamed)" if renamed else ""
+            session.news = self._continuing_words(session, before)
         return session
+
+    def _follow(self, record: Record, known: Notebook, new: Notebook) -> bool:
+        """The record goes where its notebook has gone; whether it has another name now."""
+        record.update(own_of=new.as_json(), used_in=new.as_json(), notebook=new.path)
+        name, folder = record.name, normal_folder(self._manager.folder)
+        kept = not _bears_the_name_of(name, known) or _bears_the_name_of(name, new)
+        if kept and record.folder == folder:
+            return False
+        base = name if kept else _name_of(new)
+        try:
+            self._registry.move(record, base, folder)
+        except (ClaudeNbError, OSError) as error:
+            log.warning("session %r could not be called %r: %s", name, base, error)
+        return record.name != name
+
+    def _other_words(self, session: Session, now: Notebook, base: str) -> str | None:
+        """Where a notebook has nothing to continue: another conversation that may be meant; None if none."""
+        for record in self._registry.records(self._manager.folder):
+            known = Notebook.said(record.own_of) or Notebook(record.notebook)
+            if record.id == session.record.id or not record.turns or now.path is None:
+                continue
+            if record.name != base and (record.own_of is None or known.is_there or known.path is None):
+                continue
+            if claims.holder(record.id, self._registry.runtime) is not None:
+                continue
+            of = f" of {Path(known.path).name}" if known.path else ""
+            return (
+                f"This is a new conversation, '{session.name}'. There is another, '{record.name}'{of} "
+                f"({counted(record.turns, 'turn')}, {ago(time.time() - record.last_activity)}): "
+                f"`%claude /switch {quoted(record.name)}` takes it up."
+            )
+        return None
 
     def _fresh(self, base: str) -> Session:
         """A new session of that name or the next free one; the implicit one never collides."""
         while True:
-            record = self._create(base, numbered=True)
+            record = self._create(base, numbered=True, own=True)
             try:
                 return self._adopt(record)
             except SessionInUse:  # another kernel has found the new record and was faster
                 log.info("session %r was taken by another kernel at once", record.name)
 
-    def _continuing_words(self, session: Session) -> str:
+    def _continuing_words(self, session: Session, before: str) -> str:
         cut = session.record.ended
         last = f" The last turn was cancelled by a {cut['reason']}." if cut else ""
-        return f"Continuing the conversation '{session.name}'.{last} `%claude -n` starts anew."
+        return f"Continuing the conversation '{session.name}'{before}.{last} `%claude -n` starts anew."
 
-    def _create(self, name: str, *, numbered: bool = False, listed: bool = True, **fields: Any) -> Record:
+    def _create(
+        self, name: str, *, numbered: bool = False, listed: bool = True, own: bool = False, **fields: Any
+    ) -> Record:
+        now = self.notebook
         given: dict[str, Any] = {
             "model": self._manager.model,
             "permission_mode": None,
             "append_system_prompt": self._manager.append_system_prompt or None,
-            "notebook": self._notebook_path(),
+            "notebook": now.path,
+            "own_of": now.as_json() if own else None,
+            "used_in": now.as_json(),
         }
         given |= {key: value for key, value in fields.items() if value is not None}
         return self._registry.create(name, self._manager.folder, numbered=numbered, listed=listed, **given)
@@ -154,16 +231,36 @@ class Roster:
         from claude_nb.session import Session  # not needed for loading, which is to be quick
 
         runtime = self._registry.runtime
-        owner = claims.this_kernel(self._notebook_path())
+        owner = claims.this_kernel(self.notebook.path)
         claim = claims.claim(record.id, runtime, owner, name=record.name)
         record = self._registry.get(record.id) or record  # as its last owner left it
         record.archived = False
         manager = self._manager
         session = Session(record, portal=manager.portal, runtime=runtime, keeper=manager.keeper)
+        session.news = self._forget_rules_of_others(record)
         self._claims[record.id] = claim
         self.sessions[record.id] = session
         self._on_joined(session)
         return session
+
+    def _forget_rules_of_others(self, record: Record) -> str | None:
+        """What another notebook was always allowed is asked about again; what to tell of that, if anything.
+
+        A session whose own notebook is gone becomes this notebook's.
+        """
+        now = self.notebook
+        user = Notebook.said(record.used_in) or Notebook(record.notebook)
+        owner = Notebook.said(record.own_of)
+        if user.is_same(now, record.cells):
+            record.update(used_in=user.follow(now, record.cells).as_json())
+            return None
+        if owner is not None and not owner.is_same(now, record.cells) and not owner.is_there:
+            record.update(own_of=now.as_json())
+        record.update(used_in=now.as_json(), notebook=now.path, cells=[])
+        if not record.forget_allowed():
+            return None
+        where = Path(user.path).name if user.path is not None else "another kernel"
+        return f"What was always allowed in {where} is asked about again here."
 
     def _unknown_words(self, name: str) -> str:
         from claude_nb.prompt_line import nearest
@@ -177,5 +274,18 @@ class Roster:
         value = (getattr(self._manager.parent, "user_ns", None) or {}).get("__vsc_ipynb_file__")
         return value if isinstance(value, str) else None
 
-    def _notebook_path(self) -> str | None:
-        return self._vscode_file() or os.environ.get("JPY_SESSION_NAME")
+    @property
+    def notebook(self) -> Notebook:
+        """The one that this kernel runs, as its file is now."""
+        told = self._vscode_file() or os.environ.get("JPY_SESSION_NAME")
+        return here(told, Path(self._manager.folder), getattr(self._manager.parent, "kernel", None))
+
+
+def _name_of(notebook: Notebook) -> str:
+    """What its own session is called."""
+    return notebook_name({}, notebook.path) or "default"
+
+
+def _bears_the_name_of(name: str, notebook: Notebook) -> bool:
+    """It was made from the notebook's name, perhaps with a number behind it."""
+    return re.fullmatch(rf"{re.escape(_name_of(notebook))}(-\d+)?", name) is not None

@@ -84,9 +84,6 @@ FOREIGN: dict[str, list[str]] = {
         "turn.news = ...",
         "turn.number = ...",
     ],
-    "registry.py": [
-        "record.name = ...",
-    ],
     "roster.py": [
         "record.archived = ...",
         "session.news = ...",

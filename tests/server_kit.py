@@ -71,7 +71,27 @@ class Server:
     @contextmanager
     def kernel(self, *, load: bool = True) -> Iterator[ServerKernel]:
         """A kernel that the server starts. The client speaks to it past the server."""
-        kernel_id = self.call("POST", "api/kernels", {"name": "python3"})["id"]
+        with self._connected(self.call("POST", "api/kernels", {"name": "python3"})["id"], load) as kernel:
+            yield kernel
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[ServerKernel]:
+        """A notebook with a kernel, as a front end opens it; the kernel is shut down afterwards."""
+        about = {"path": path, "name": Path(path).name, "type": "notebook", "kernel": {"name": "python3"}}
+        session = self.call("POST", "api/sessions", about)
+        with self._connected(session["kernel"]["id"], True) as kernel:
+            yield kernel
+        self.call("DELETE", f"api/sessions/{session['id']}")
+
+    def rename(self, path: str, new: str) -> None:
+        """A file, as a front end renames it: it tells the server of its open notebooks, too."""
+        self.call("PATCH", f"api/contents/{path}", {"path": new})
+        for session in self.get("api/sessions"):
+            if session["path"] == path:
+                self.call("PATCH", f"api/sessions/{session['id']}", {"path": new, "name": Path(new).name})
+
+    @contextmanager
+    def _connected(self, kernel_id: str, load: bool) -> Iterator[ServerKernel]:
         client = BlockingKernelClient(
             connection_file=str(self.place / "runtime" / f"kernel-{kernel_id}.json")
         )
@@ -82,8 +102,7 @@ class Server:
             client.wait_for_ready(timeout=PATIENCE)
             kernel = ServerKernel(client, kernel_id)
             if load:
-                cell = kernel.run("%load_ext claude_nb")
-                assert cell.error is None, cell.shown_error
+                kernel.load()
             yield kernel
         finally:
             client.stop_channels()
@@ -118,6 +137,16 @@ class ServerKernel(Kernel):
 
     def __init__(self, client: BlockingKernelClient, kernel_id: str) -> None:
         self.client, self.id, self.someone_there = client, kernel_id, True
+
+    def load(self) -> None:
+        cell = self.run("%load_ext claude_nb")
+        assert cell.error is None, cell.shown_error
+
+    def restart(self, server: Server) -> None:
+        """As Kernel > Restart does it, and then the first cell."""
+        server.call("POST", f"api/kernels/{self.id}/restart")
+        self.client.wait_for_ready(timeout=PATIENCE)
+        self.load()
 
     @property
     def pid(self) -> int:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
     from claude_nb.registry import Record
 
+# Claude Code takes these for reading, and asks nobody; but they run programs that the folder's `.git/config`
+# names (fsmonitor, filters, hooks, textconv).
+ASKED_UNTIL_TRUSTED = ("Bash(git:*)",)
+
 _RULE = re.compile(r"[A-Za-z_][\w*-]*(?:\(.+\))?", re.DOTALL)
 
 
@@ -89,11 +93,13 @@ def is_rule(text: str) -> bool:
     return _RULE.fullmatch(text) is not None
 
 
-def settings(record: Record) -> dict[str, Any] | None:
-    """The kept rules as Claude Code's settings; None if there are none."""
+def settings(record: Record, asked: Sequence[str] = ()) -> dict[str, Any] | None:
+    """The kept rules as Claude Code has them, with those for what is asked about; None if there are none."""
     permissions: dict[str, Any] = {}
     if record.rules:
         permissions["allow"] = list(record.rules)
+    if asked:
+        permissions["ask"] = list(asked)
     if record.allowed_dirs:
         permissions["additionalDirectories"] = list(record.allowed_dirs)
     return {"permissions": permissions} if permissions else None

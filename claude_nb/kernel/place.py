@@ -42,6 +42,12 @@ class Place:
         """A name for the execution whose cell it is: no two of a kernel share it."""
         return str((self._parent or {}).get("header", {}).get("msg_id", ""))
 
+    @property
+    def cell_id(self) -> str | None:
+        """The notebook's own id of the cell, where the front end tells it."""
+        told = (self._parent or {}).get("metadata", {}).get("cellId")
+        return told if isinstance(told, str) and told else None
+
     @classmethod
     def here(cls, shell: Any) -> Place:
         """What the running cell prints and displays, or what `run` of another place does."""
