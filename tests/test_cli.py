@@ -19,8 +19,10 @@ import anthropic
 import psutil
 import pytest
 from bare_python import BarePython
+from kernel_kit import environment, running_kernel
 
 from claude_nb import cli
+from claude_nb.cli.sandbox import sandbox
 
 COMMAND = [sys.executable, "-m", "claude_nb.cli"]
 # JupyterLab and the first prompt on a loaded machine.
@@ -137,6 +139,16 @@ def test_demo_execute_prints_what_a_reader_would_see() -> None:
     assert "You asked me to remember: **heron**" in answer.stdout
     assert "nobody is there to be asked" in answer.stdout
     assert "<details" not in answer.stdout
+
+
+@pytest.mark.kernel
+def test_no_settings_of_claude_codes_lead_the_demo_to_another_address() -> None:
+    with sandbox() as box, box.api() as api:
+        theirs = {"env": {"ANTHROPIC_BASE_URL": "http://127.0.0.1:1", "CLAUDE_CODE_USE_BEDROCK": "1"}}
+        (box.private / "claude" / "settings.json").write_text(json.dumps(theirs))
+        box.configure(api)
+        with environment(box.environment(api)), running_kernel(box.notebooks) as kernel:
+            assert "script, not a model" in kernel.run("%claude hello").markdown
 
 
 @pytest.mark.kernel

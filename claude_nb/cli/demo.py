@@ -31,6 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the demo until it is stopped, or the quick start until its end."""
     _require("nbclient" if arguments.execute else "jupyterlab")
     with StopSignals() as stop, sandbox() as box, started(box.api()) as api:
+        box.configure(api)
         environment = box.environment(api)
         if arguments.execute:
             return execute(box, environment, stop)

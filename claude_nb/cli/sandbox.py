@@ -17,6 +17,7 @@ from pathlib import Path
 
 from claude_nb.cli import CommandError
 from claude_nb.offline import OfflineAPI
+from claude_nb.private import replace_file
 
 QUICKSTART = "01-quickstart.ipynb"
 SCRIPT = "offline.yaml"
@@ -60,6 +61,14 @@ class Sandbox:
         """The environment of everything that runs in the sandbox."""
         own = {n: v for n, v in environ.items() if n.startswith(OURS) or not n.startswith(FOREIGN)}
         return {**own, **self._folders(), **api.environment(self.private / "claude")}
+
+    def configure(self, api: OfflineAPI) -> None:
+        """Let no settings of Claude Code's, such as the machine's, name another API: ours beat them there."""
+        profile = self.private / "ipython" / "profile_default"
+        profile.mkdir(mode=0o700, parents=True)
+        environment = api.environment(self.private / "claude")
+        config = f"c = get_config()\nc.SessionManager.environment = {environment!r}\n"
+        replace_file(profile / "ipython_config.py", config.encode())
 
     def _folders(self) -> dict[str, str]:
         folders = {
