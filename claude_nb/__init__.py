@@ -36,6 +36,7 @@ The map, each with one job; imports go downwards only:
     processes     looking at and ending processes that are provably ours
     watch         noticing at once that a process has ended
     transcript    where Claude Code keeps a conversation's history; our copy of it
+    recorded      a conversation's messages, from the end of Claude Code's file
     history       what was said in a conversation
     turn          Turn: waiting for one prompt's reply from any thread or loop
     portal        the event-loop thread                 event_loop  its loop, whatever policy the user sets

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from claude_nb.recorded import messages
 from claude_nb.reply import result_text
 
 if TYPE_CHECKING:
@@ -23,16 +24,14 @@ _NOT_SAID = (
 
 def exchanges(session: Session) -> list[tuple[str, str]]:
     """Prompt and reply of each turn, the first one first."""
-    from claude_agent_sdk import get_session_messages
-
     pairs: list[tuple[str, str]] = []
-    for message in get_session_messages(session.id):
-        content: Any = message.message
+    for message in messages(session.transcript):
+        content: Any = message.get("message")
         text = _text(content.get("content") if isinstance(content, dict) else content)
         if not text or said_by_nobody(text):
             continue
         said = printed(text)
-        if message.type == "user" and said is None:
+        if message["type"] == "user" and said is None:
             pairs.append((as_typed(text), ""))
         elif pairs:
             prompt, reply = pairs[-1]

@@ -241,6 +241,10 @@ class SessionKeeper:
         except OSError as error:
             log.warning("the record of session %r could not be written: %s", session.name, error)
 
+    def transcript_of(self, session: Session) -> Path | None:
+        """Claude Code's file of the conversation, in the folder that its process uses."""
+        return transcript.find_transcript(session.id, self._manager.child_environ())
+
     def keep(self, session: Session) -> None:
         """The process has ended: see that the last reply is on disk, and keep a copy of the conversation."""
         environ = self._manager.child_environ()

@@ -78,6 +78,11 @@ class Session(HasTraits):
         return self.record.session_id
 
     @property
+    def transcript(self) -> Path | None:
+        """Claude Code's record of the conversation; None where there is none."""
+        return self._keeper.transcript_of(self)
+
+    @property
     def turns(self) -> int:
         """How many turns the conversation has had."""
         return self.record.turns

@@ -138,20 +138,16 @@ class SessionManager(Configuration):
 
     def fork(self, name: str, new: str | None = None) -> Session:
         """A copy of a session as it stands, under another name; the two go their own ways from here."""
-        from claude_agent_sdk import fork_session
-
         from claude_nb import transcript
         from claude_nb.registry import COPIED_BY_FORK
 
         source = self.existing(name)
         if not transcript.has_history(source.id, self.child_environ()):
             raise ClaudeNbError(f"Session {source.name!r} has nothing to copy yet. Ask something first.")
-        copy = fork_session(source.id)
+        copy = transcript.fork(source.id, self.child_environ())
         kept = {key: getattr(source.record, key) for key in COPIED_BY_FORK}
         with self.roster.lock:
-            return self.roster.new(
-                new or source.name, numbered=new is None, **kept, session_id=copy.session_id
-            )
+            return self.roster.new(new or source.name, numbered=new is None, **kept, session_id=copy)
 
     @cached_property
     def keeper(self) -> SessionKeeper:

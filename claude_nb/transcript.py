@@ -18,6 +18,7 @@ path that it came from.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -25,10 +26,14 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from claude_nb.private import private_folder, replace_file, unfinished
+
+if TYPE_CHECKING:
+    from claude_agent_sdk import SessionKey
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +47,12 @@ def config_dir(environ: Mapping[str, str] | None = None) -> Path:
     """Claude Code's configuration folder, as the child will see it."""
     environ = os.environ if environ is None else environ
     named = environ.get("CLAUDE_CONFIG_DIR")
-    return Path(named) if named else Path.home() / ".claude"
+    return Path(named) if named else home(environ) / ".claude"
+
+
+def home(environ: Mapping[str, str]) -> Path:
+    """The person's home folder, as the child will see it."""
+    return Path(environ.get("HOME") or Path.home())
 
 
 def find_transcript(session_id: str, environ: Mapping[str, str] | None = None) -> Path | None:
@@ -69,6 +79,42 @@ def spent(session_id: str, environ: Mapping[str, str] | None = None) -> float:
         return float(next(states, {}).get("totalCostUSD") or 0.0)
     except (OSError, TypeError, ValueError):
         return 0.0
+
+
+def fork(session_id: str, environ: Mapping[str, str]) -> str:
+    """Copy a conversation under an id of its own, beside the original; the new id. Blocks.
+
+    Raises `FileNotFoundError` if there is none, and `ValueError` where nothing was said.
+    """
+    from claude_agent_sdk import fork_session_via_store
+
+    original = find_transcript(session_id, environ)
+    if original is None:
+        raise FileNotFoundError(f"there is no conversation {session_id} in {config_dir(environ)}")
+    folder = _Folder(original.parent)
+    copying = fork_session_via_store(folder, session_id)  # type: ignore[arg-type] # what it needs is there
+    with ThreadPoolExecutor(1) as thread:  # the caller's own may have a loop that runs
+        return thread.submit(asyncio.run, copying).result().session_id
+
+
+class _Folder:
+    """A folder of Claude Code's conversations, for the SDK, which knows only this process's own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def load(self, key: SessionKey) -> list[Any]:
+        """Called by the SDK with whose entries it wants."""
+        entries = []
+        for line in (self._folder / f"{key['session_id']}.jsonl").read_bytes().splitlines():
+            with contextlib.suppress(ValueError):
+                entries.append(json.loads(line))
+        return [entry for entry in entries if isinstance(entry, dict)]
+
+    async def append(self, key: SessionKey, entries: list[Any]) -> None:
+        """Called by the SDK with the entries of the copy."""
+        lines = b"".join(json.dumps(entry).encode() + b"\n" for entry in entries)
+        replace_file(self._folder / f"{key['session_id']}.jsonl", lines)
 
 
 # -- the last reply --------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from claude_nb.private import private_folder, replace_file
+from claude_nb.transcript import config_dir, home
 
 ALL_SOURCES = ("user", "project", "local")
 
@@ -99,8 +100,7 @@ class Trusted:
 
 def trusted_by_claude_code(folder: Path, environ: Mapping[str, str]) -> bool:
     """Claude Code's own dialog was accepted for the folder; read from its configuration."""
-    home = Path(environ.get("HOME") or Path.home())
-    config = Path(environ["CLAUDE_CONFIG_DIR"]) if environ.get("CLAUDE_CONFIG_DIR") else home
+    config = config_dir(environ) if environ.get("CLAUDE_CONFIG_DIR") else home(environ)
     projects = _read(config / ".claude.json").get("projects")
     if not isinstance(projects, dict):
         return False
@@ -114,9 +114,7 @@ def trusted_by_claude_code(folder: Path, environ: Mapping[str, str]) -> bool:
 
 def user_rules(environ: Mapping[str, str]) -> Rules:
     """The rules of the user's own settings of Claude Code."""
-    home = Path(environ.get("HOME") or Path.home())
-    config = Path(environ["CLAUDE_CONFIG_DIR"]) if environ.get("CLAUDE_CONFIG_DIR") else home / ".claude"
-    return Rules.of(config / "settings.json")
+    return Rules.of(config_dir(environ) / "settings.json")
 
 
 def managed_rules() -> Rules:

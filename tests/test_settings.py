@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from claude_nb.chat.past import past_turns
+from claude_nb.commands import run
 from claude_nb.errors import ClaudeNbError
 from claude_nb.offline import OfflineAPI
 from claude_nb.session_manager import SessionManager
@@ -34,3 +36,26 @@ def test_the_managers_environment_beats_the_persons_settings_and_an_empty_value_
     session.stop().result(PATIENCE)
     manager.environment = {"ANTHROPIC_BASE_URL": offline.url, "ANTHROPIC_CUSTOM_HEADERS": ""}
     assert session.ask("ECHO two").result(PATIENCE).text == "<<<ECHO two>>>"
+
+
+@pytest.mark.parametrize("variable", ["CLAUDE_CONFIG_DIR", "HOME"])
+def test_a_conversation_is_looked_for_where_its_process_keeps_it(
+    manager: SessionManager, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    if variable == "HOME":
+        monkeypatch.delenv("CLAUDE_CONFIG_DIR")
+    manager.environment = {variable: str(theirs)}
+    session = manager.session("one")
+    session.ask("the code word is heron").result(PATIENCE)
+    assert session.transcript is not None
+    assert session.transcript.is_relative_to(theirs)
+    manager.switch("one")
+    assert "> the code word is heron" in str(run("history", manager, ""))
+    assert [turn.prompt for turn in past_turns(session)] == ["the code word is heron"]
+    copy = manager.fork("one", "two")
+    assert copy.id != session.id
+    assert "heron" in copy.ask("what is the code word").result(PATIENCE).text
+    assert session.suspend().result(PATIENCE)
+    assert "heron" in session.ask("what is the code word").result(PATIENCE).text

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from claude_nb.chat.recorded import Message, messages
 from claude_nb.history import as_typed, printed, said_by_nobody
+from claude_nb.recorded import Message, messages
 from claude_nb.reply import (
     Block,
     Reply,
@@ -47,7 +47,7 @@ def past_turns(session: Session, *, but: Collection[str] = (), most: int | None 
     """The last `most`, or all that there are, the first one first; then without the turns of these ids."""
     turns: list[PastTurn] = []
     tools: dict[str, ToolUseBlock] = {}
-    for message in messages(session.id, _begins(most)):
+    for message in messages(session.transcript, _begins(most)):
         parts = _parts(message)
         if message["type"] == "user" and (prompt := _prompt(parts)):
             turns.append(PastTurn(message["uuid"], prompt))

@@ -15,18 +15,17 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from claude_nb.transcript import find_transcript, last_entries
+from claude_nb.transcript import last_entries
 
 Message = dict[str, Any]
 
 
-def messages(session_id: str, enough: Callable[[Message], bool] = lambda _: False) -> list[Message]:
-    """What was said, the first message first, as Claude Code records it.
+def messages(transcript: Path | None, enough: Callable[[Message], bool] = lambda _: False) -> list[Message]:
+    """What was said, the first message first, as Claude Code records it in this file.
 
     `enough` is asked for each message of the conversation, from the last one on: whether it is the first
     that is wanted. Empty if there is no record.
     """
-    transcript = find_transcript(session_id)
     if transcript is None:
         return []
     entries, way = _read_back(transcript, enough)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from claude_agent_sdk import get_session_messages
 
-from claude_nb.chat.recorded import messages
+from claude_nb.recorded import messages
+from claude_nb.transcript import find_transcript
 
 pytestmark = pytest.mark.pure
 
@@ -95,7 +96,7 @@ def some_record(chance: random.Random) -> Record:
 def test_a_record_says_what_the_sdk_says_of_it(folder: Path) -> None:
     for seed in range(200):
         some_record(random.Random(seed)).write(folder)
-        said = [message["uuid"] for message in messages(SESSION)]
+        said = [message["uuid"] for message in messages(find_transcript(SESSION))]
         assert said == [message.uuid for message in get_session_messages(SESSION)], seed
 
 
@@ -106,20 +107,20 @@ def test_as_much_is_read_as_is_wanted(folder: Path) -> None:
         record.tools(3)
         record.reply()
     record.write(folder)
-    everything = messages(SESSION)
+    everything = messages(find_transcript(SESSION))
     asked: list[Line] = []
 
     def enough(message: Line) -> bool:
         asked.append(message)
         return message["message"]["content"][0].get("text") == "prompt 19"
 
-    last = messages(SESSION, enough)
+    last = messages(find_transcript(SESSION), enough)
     assert last == everything[-len(last) :]
     assert len(last) == 2 * len(everything) // 20
     assert len(asked) <= len(last)
 
 
 def test_where_there_is_no_record_nothing_was_said(folder: Path) -> None:
-    assert messages(SESSION) == []
+    assert messages(find_transcript(SESSION)) == []
     Record(random.Random(1)).write(folder)
-    assert messages(SESSION) == []
+    assert messages(find_transcript(SESSION)) == []
