@@ -9,7 +9,7 @@
     ├── SessionExists            a session of that name is there already
     ├── SessionInUse             another kernel holds the session
     ├── SessionLost              the session's history is missing
-    ├── SessionBusy              the prompt would wait for itself
+    ├── SessionBusy              a prompt or a wait that would wait for itself
     ├── ShuttingDown             no new prompts: the kernel or the session is ending
     └── TurnFailed               the turn ended without a complete reply
         ├── UnknownModel         Claude Code cannot use the model that was asked for
@@ -103,7 +103,7 @@ class SessionLost(ClaudeNbError):
 
 
 class SessionBusy(ClaudeNbError):
-    """A prompt to this session, from code that the session's own turn is running, would wait for itself."""
+    """Code that the session's own turn runs would prompt it, stop it or wait for it: for itself."""
 
 
 class ShuttingDown(ClaudeNbError):

@@ -63,11 +63,15 @@ def load(shell: InteractiveShell) -> None:
 
 
 def unload(shell: InteractiveShell) -> None:
-    """Take away what `load` added and end this kernel's sessions; their conversations stay."""
+    """Take away what `load` added and end this kernel's sessions; their conversations stay.
+
+    Raises `SessionBusy` in code that Claude runs, which would wait for itself.
+    """
     global _loaded
-    loaded, _loaded = _loaded, None
-    if loaded is None or loaded.shell is not shell:
+    if _loaded is None or _loaded.shell is not shell:
         return
+    _loaded.magics.manager.refuse_in_own_tool()
+    loaded, _loaded = _loaded, None
     loaded.warmer.stop()
     loaded.last.give_up()
     if loaded.hook is not None:

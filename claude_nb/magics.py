@@ -69,7 +69,7 @@ class ClaudeMagics(Magics):
             return None
         session = self.manager.session(request.session)
         if request.new:
-            session.new_conversation().result()
+            self._start_anew(session)
         if not request.prompt.strip():
             if not request.new:
                 self._help(request)
@@ -79,6 +79,13 @@ class ClaudeMagics(Magics):
 
             check_known(session, request.command)
         return self._ask(session, request)
+
+    def _start_anew(self, session: Session) -> None:
+        try:
+            self.manager.wait_until_stopped(session, session.new_conversation())
+        except KeyboardInterrupt as interrupted:
+            in_one_line(interrupted, f"{session.name} starts anew, but nothing was sent")
+            raise
 
     def _is_ours(self, command: str) -> bool:
         from claude_nb.commands import COMMANDS

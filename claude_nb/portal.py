@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from claude_nb.errors import SessionInUse
+from claude_nb.errors import SessionInUse, ShuttingDown
 from claude_nb.event_loop import EventLoop
 from claude_nb.logfile import OUR_THREADS
 
@@ -36,6 +36,7 @@ class Portal:
         self._thread: threading.Thread | None = None
         # A forked child has the object but not the thread, and its parent's sessions are not its own.
         self._pid = os.getpid()
+        self.stopped = False
 
     def __repr__(self) -> str:
         return f"<Portal {'running' if self.running else 'not running'}>"
@@ -59,9 +60,16 @@ class Portal:
             )
 
     def start(self) -> asyncio.AbstractEventLoop:
-        """The loop, started if it is not running. Raises `SessionInUse` in a forked child."""
+        """The loop, started if it is not running.
+
+        Raises `SessionInUse` in a forked child, and `ShuttingDown` once it was stopped.
+        """
         self.refuse_in_fork()  # its copy of the lock may be held by a thread that it has not
         with self._lock:
+            if self.stopped:
+                raise ShuttingDown(
+                    "The sessions of this manager have ended. `claude_nb.manager()` has new ones."
+                )
             if not self.running or self._loop is None:
                 self._loop = self._start_thread()
             return self._loop
@@ -74,17 +82,23 @@ class Portal:
 
     def run(self, coroutine: Coroutine[Any, Any, _T]) -> concurrent.futures.Future[_T]:
         """Run the coroutine in the portal; the future may be waited for in any other thread."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.start())
+        try:
+            loop = self.start()
+        except BaseException:
+            coroutine.close()  # it would be reported as never awaited
+            raise
+        return asyncio.run_coroutine_threadsafe(coroutine, loop)
 
     def call(self, function: Callable[..., object], *args: Any) -> None:
         """Call the function in the portal, soon; calls are made in the order they were handed in."""
         self.start().call_soon_threadsafe(function, *args)
 
     def stop(self, timeout: float) -> bool:
-        """End the loop and its thread; True if it ended within `timeout` seconds."""
-        if not self.running or self.is_here:
+        """End the loop and its thread for good; True if it ended within `timeout` seconds."""
+        if self._pid != os.getpid() or self.is_here:
             return True
         with self._lock:
+            self.stopped = True
             thread, loop = self._thread, self._loop
             if thread is None or loop is None or not self.running:
                 return True

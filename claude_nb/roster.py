@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Seconds. A shutdown must be over 2.5 s after it was asked for, turns that get time included.
+_LOCK_PATIENCE = 0.2
+
 
 class Roster:
     """A manager's sessions. `on_joined` is called with each one that is used from now on."""
@@ -94,15 +97,33 @@ class Roster:
                 self.current_id = None
 
     def let_go_of_all(self) -> None:
-        """The kernel ends: records are set down; of a run that nobody watched nothing stays."""
-        for session in list(self.sessions.values()):
-            claim = self._claims.pop(session.record.id)
-            if not session.record.listed and session.state in ASLEEP:
+        """The kernel ends: records are set down; of a run that nobody watched nothing stays.
+
+        Does not raise, and a thread that hangs with our lock does not hold it up.
+        """
+        locked = self.lock.acquire(timeout=_LOCK_PATIENCE)
+        try:
+            for session in list(self.sessions.values()):
+                try:
+                    self._let_go_at_end(session)
+                except Exception:
+                    log.exception("session %r could not be let go of", session.name)
+        finally:
+            if locked:
+                self.lock.release()
+
+    def _let_go_at_end(self, session: Session) -> None:
+        claim = self._claims.pop(session.record.id, None)
+        if claim is None:  # let go of already
+            return
+        passing = not session.record.listed and session.state in ASLEEP
+        try:
+            if passing:
                 self._registry.remove(session.record)
-                claim.release(forget=True)
             else:
                 self._manager.keeper.save(session)
-                claim.release()
+        finally:
+            claim.release(forget=passing)
 
     @property
     def _registry(self) -> Registry:

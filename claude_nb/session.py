@@ -144,7 +144,7 @@ class Session(HasTraits):
             raise ShuttingDown(f"Session {self.name!r} takes no new prompts: {self.conversation.closing}.")
         if not prompt.strip():
             raise ValueError("The prompt is empty. Write what you want to ask.")
-        self._refuse_within_its_own_tool()
+        self.refuse_in_own_tool("prompt")
         told = self._keeper.context_for(self, prompt) if context is None else Told(tuple(context))
         turn = Turn(self, prompt, context=told.blocks, model=model)
         turn.told, turn.stage = told, stage or self._keeper.stage()
@@ -156,15 +156,21 @@ class Session(HasTraits):
         for follower in list(self.followers):
             follower(turn)
 
-    def _refuse_within_its_own_tool(self) -> None:
+    def refuse_in_own_tool(self, what: str) -> None:
+        """Raise `SessionBusy` in code that a tool of this session's runs: `what` would wait for that code."""
         if self.name in sessions_that_wait():
             raise SessionBusy(
-                f"This code runs for session {self.name!r}, whose turn waits for it: it cannot prompt the "
-                "same session. Use another one."
+                f"This code runs for session {self.name!r}, whose turn waits for it: it cannot {what} the "
+                "same session. Use another one, or do it in a cell of your own."
             )
 
     def wait_for(self, turn: Turn, timeout: float | None = None) -> bool:
-        """Wait for the turn in the calling thread; in the main thread its tools can run code meanwhile."""
+        """Wait for the turn in the calling thread; in the main thread its tools can run code meanwhile.
+
+        Raises `SessionBusy` in code that this session's own tool runs.
+        """
+        if not turn.done():
+            self.refuse_in_own_tool("wait for")
         return self._keeper.wait_for(turn, timeout)
 
     def unrecorded(self) -> AbstractContextManager[None]:
@@ -172,12 +178,15 @@ class Session(HasTraits):
         return self._keeper.unrecorded()
 
     def awaited(self, turn: Turn) -> AbstractContextManager[Awaited]:
-        """While a coroutine of the calling thread waits for the turn."""
+        """While a coroutine of the calling thread waits for the turn. Raises as `wait_for`."""
+        if not turn.done():
+            self.refuse_in_own_tool("wait for")
         return self._keeper.awaited(turn)
 
     def interrupt(self, turn: Turn | None = None) -> None:
         """Ask the turn (the running one if none is given) to end; returns at once."""
-        self.portal.call(self.conversation.interrupt, turn)
+        if not self.portal.stopped:  # nothing runs any more
+            self.portal.call(self.conversation.interrupt, turn)
 
     def wake(self) -> Future[None]:
         """Have the process ready ahead of the next prompt."""
@@ -196,11 +205,19 @@ class Session(HasTraits):
         return self.portal.run(self.conversation.suspend())
 
     def stop(self) -> Future[None]:
-        """End the process, interrupting what runs; the conversation stays and the next prompt resumes it."""
+        """End the process, interrupting what runs; the conversation stays and the next prompt resumes it.
+
+        Raises `SessionBusy` in code that this session's own tool runs.
+        """
+        self.refuse_in_own_tool("stop")
         return self.portal.run(self.conversation.stop())
 
     def new_conversation(self) -> Future[None]:
-        """Forget: the next prompt starts a conversation of its own. Done once the old process has ended."""
+        """Forget: the next prompt starts a conversation of its own. Done once the old process has ended.
+
+        Raises `SessionBusy` in code that this session's own tool runs.
+        """
+        self.refuse_in_own_tool("stop")
         return self.portal.run(self.conversation.new_conversation())
 
     def use_model(self, model: str | None) -> None:

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import sys
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,10 +27,12 @@ from claude_nb.kernel.surroundings import Surroundings
 from claude_nb.logfile import start_log, stop_log
 from claude_nb.names import check_name
 from claude_nb.portal import Portal
-from claude_nb.shutdown import KERNEL_BACKGROUND, KERNEL_IDLE, Budget, shut_down
+from claude_nb.shutdown import KERNEL_BACKGROUND, KERNEL_IDLE, Budget, shut_down, stop_for_now
 from claude_nb.state import ALIVE, State
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from claude_nb.asking.audit import AuditLog
     from claude_nb.asking.desk import Desk
     from claude_nb.asking.permissions import Permissions
@@ -131,7 +134,7 @@ class SessionManager(Configuration):
     def archive(self, name: str | None = None) -> None:
         """Stop a session and hide it from `/sessions`; its record and conversation stay."""
         session = self.existing(name)
-        session.stop().result(self.stop_patience)
+        self.wait_until_stopped(session, session.stop())
         session.record.archived = True
         self.keeper.save(session)
         self.roster.let_go(session)
@@ -220,19 +223,34 @@ class SessionManager(Configuration):
 
     def discard(self, session: Session) -> None:
         """Forget a session that was made by mistake."""
-        session.stop().result(self.stop_patience)
+        self.wait_until_stopped(session, session.stop())
         self.roster.let_go(session)
         self.registry.remove(session.record)
 
+    def wait_until_stopped(self, session: Session, stopping: Future[None]) -> None:
+        """Wait for what its `stop` or `new_conversation` returned. Raises `ClaudeNbError` after a while."""
+        from claude_nb.answers import wait_for
+
+        wait_for(stopping, self.stop_patience, f"{session.name} is still being stopped")
+
     def stop_all(self) -> None:
-        """Stop every session of this kernel; running turns get `drain_timeout` seconds."""
+        """Stop every session of this kernel; running turns get `drain_timeout` seconds.
+
+        Raises `SessionBusy` in code that the tool of one of them runs.
+        """
+        from claude_nb.answers import wait_for
+
         if not self.portal.running:
             return
+        self.refuse_in_own_tool()
         budget = Budget(self.drain_timeout, self.interrupt_timeout, self.stop_patience)
-        sessions = list(self.sessions.values())
-        self.portal.run(shut_down(sessions, "all sessions were stopped", budget)).result()
-        for session in sessions:
-            session.conversation.reopen()
+        stopping = stop_for_now(self.sessions.values(), "all sessions were stopped", budget)
+        wait_for(self.portal.run(stopping), budget.whole + _SLACK, "Sessions are still being stopped")
+
+    def refuse_in_own_tool(self) -> None:
+        """Raise `SessionBusy` in code that the tool of one of our sessions runs: to end it is to wait."""
+        for session in list(self.sessions.values()):
+            session.refuse_in_own_tool("stop")
 
     def status(self, session: Session) -> dict[str, str]:
         """Everything about one session, as words by name; for `/status`."""
@@ -311,12 +329,15 @@ class SessionManager(Configuration):
     def shutdown(self, reason: str = "shutdown") -> None:
         """End every session in an orderly way and wait for it; running turns get `drain_timeout` seconds.
 
-        The conversations stay. Afterwards the manager makes no more sessions.
+        The conversations stay. Afterwards the manager makes no more sessions. An Interrupt cuts short what
+        still runs. Raises `SessionBusy` in code that the tool of one of the sessions runs.
         """
-        budget = Budget(self.drain_timeout, self.interrupt_timeout, self.stop_patience)
-        self._end(reason, budget)
-        self.portal.stop(_SLACK)
-        atexit.unregister(self._at_exit)
+        self.refuse_in_own_tool()
+        try:
+            self._end(reason, Budget(self.drain_timeout, self.interrupt_timeout, self.stop_patience))
+        finally:
+            self.portal.stop(_SLACK)
+            atexit.unregister(self._at_exit)
 
     def shutdown_kernel(self, reason: str) -> None:
         """The kernel ends: as much as there is time for before Jupyter loses its patience."""
@@ -331,22 +352,37 @@ class SessionManager(Configuration):
         if self._closing is not None or self._pid != os.getpid():
             return  # a forked worker must not end its parent's sessions
         self._closing = reason
-        if self.portal.running and self.sessions:
-            patience = budget.drain + budget.interrupt + budget.stop + _SLACK
-            ending = self.portal.run(shut_down(self.sessions.values(), reason, budget))
-            try:
-                ending.result(patience)
-            except TimeoutError:
-                log.warning("[shutdown] not done after %.1f s; the guards end the rest", patience)
-        if self.sessions:
-            self.roster.let_go_of_all()
-        if self._log is not None:
-            stop_log(self._log)
+        try:
+            self._end_sessions(reason, budget)
+        except KeyboardInterrupt:  # who interrupts has waited long enough for turns to end by themselves
+            self._end_sessions(reason, replace(budget, drain=0.0))
+            raise
+        finally:
+            if self.sessions:
+                self.roster.let_go_of_all()
+            if self._log is not None:
+                stop_log(self._log)
+
+    def _end_sessions(self, reason: str, budget: Budget) -> None:
+        """Do not raise but for an Interrupt; the guards end what is left."""
+        if not self.portal.running or not self.sessions:
+            return
+        patience = budget.whole + _SLACK
+        ending = self.portal.run(shut_down(self.sessions.values(), reason, budget))
+        try:
+            ending.result(patience)
+        except TimeoutError:
+            log.warning("[shutdown] not done after %.1f s; the guards end the rest", patience)
+        except Exception:
+            log.exception("[shutdown] failed; the guards end the rest")
+        except KeyboardInterrupt:
+            ending.cancel()
+            raise
 
     @property
     def stop_patience(self) -> float:
-        """Seconds: all of the ladder: EOF, SIGTERM, the guard's grace and its kill."""
-        return self.stop_timeout * 2 + _GUARD_GRACE * 2
+        """Seconds: all of the ladder: the interrupt, EOF, SIGTERM, the guard's grace and its kill."""
+        return self.interrupt_timeout + self.stop_timeout * 2 + _GUARD_GRACE * 2
 
     def _run_exit_before_the_sdk(self) -> None:
         """The SDK's own exit handler sends SIGTERM in mid-turn; the last to register is the first to run."""

@@ -33,6 +33,11 @@ class Budget:
     interrupt: float
     stop: float
 
+    @property
+    def whole(self) -> float:
+        """All phases."""
+        return self.drain + self.interrupt + self.stop
+
 
 # Jupyter sends SIGTERM 2.5 s after its shutdown request: what the kernel has to do must be over by then.
 KERNEL_BACKGROUND = Budget(drain=1.5, interrupt=0.2, stop=0.1)
@@ -50,6 +55,16 @@ async def shut_down(sessions: Iterable[Session], reason: str, budget: Budget) ->
     left = await _stop(sessions, budget.stop)
     log.info("[shutdown] done, %d processes left%s", left, " to their guards" if left else "")
     return left
+
+
+async def stop_for_now(sessions: Iterable[Session], reason: str, budget: Budget) -> int:
+    """The same, and afterwards they take prompts again, whether or not anybody still waits for it."""
+    sessions = list(sessions)
+    try:
+        return await shut_down(sessions, reason, budget)
+    finally:
+        for session in sessions:
+            session.conversation.reopen()
 
 
 async def _drain(sessions: list[Session], seconds: float, began: float) -> None:

@@ -167,6 +167,8 @@ class Turn:
         """Wait until the turn has ended, for at most `timeout` seconds; whether it has."""
         if not self.done():
             self.session.portal.refuse_in_fork()
+            if timeout is None:
+                self.session.refuse_in_own_tool("wait for")
         return self._ended.wait(timeout)
 
     def on_end(self, callback: Callable[[], object]) -> None:

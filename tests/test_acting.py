@@ -118,10 +118,23 @@ def test_code_may_prompt_another_session_but_not_wait_for_its_own(kernel: Kernel
     )
     assert kernel.run(f"%claude run: {inner}").error is None
     assert kernel.eval("deep") == "1"
-    for code in ("manager.session().ask('me again').result()", "%claude me again"):
+    for code in (
+        "manager.session().ask('me again').result()",
+        "%claude me again",
+        "%claude /wait",
+        "%claude -n",
+        "%claude /stop",
+        "%claude /archive",
+        "manager.session().running.result(60)",
+        "manager.session().running.wait()",
+        "manager.stop_all()",
+        "manager.shutdown()",
+        "%reload_ext claude_nb",
+    ):
         cell = kernel.run(f"%claude run: {code}")
-        assert cell.error is None
-        assert "SessionBusy" in cell.markdown
+        assert cell.error is None, code
+        assert "SessionBusy" in cell.markdown, code
+    assert "ECHO x" in kernel.run("%claude ECHO x").markdown
 
 
 # Both nest the loop.

@@ -6,6 +6,9 @@ import asyncio
 import json
 import os
 import random
+import shutil
+import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,11 +20,13 @@ from traitlets import TraitError
 
 import claude_nb
 from claude_nb import transcript
+from claude_nb.errors import ShuttingDown
 from claude_nb.offline import OfflineAPI
 from claude_nb.processes import Identity
 from claude_nb.session import Session
 from claude_nb.session_manager import SessionManager
 from claude_nb.state import State
+from claude_nb.turn import Turn
 
 pytestmark = pytest.mark.cli
 
@@ -429,6 +434,61 @@ def test_stopping_all_keeps_the_conversations_and_takes_prompts_again(manager: S
     manager.stop_all()
     assert manager.live == []
     assert knows(manager.session("a"))
+
+
+def interrupt_once(turn: Turn, activity: str) -> None:
+    """Interrupt the main thread as soon as the turn's reader is told this."""
+
+    def watch() -> None:
+        version = -1
+        while not turn.activity.startswith(activity) and not turn.done():
+            version = turn.wait_for_change(version, PATIENCE)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=watch).start()
+
+
+def test_whoever_interrupts_a_stop_or_an_end_leaves_nothing_half_done(manager: SessionManager) -> None:
+    manager.drain_timeout = 1_000
+    session = manager.session("a")
+    turn = session.ask("stream 400 lines")
+    assert turn.wait_until_begun(PATIENCE)
+    interrupt_once(turn, "finishing")
+    with pytest.raises(KeyboardInterrupt):
+        manager.stop_all()
+    assert not turn.done()  # the stop goes on in the background
+    turn.interrupt()
+    assert eventually(lambda: session.conversation.closing is None)
+    turn = session.ask("stream 400 lines")
+    assert turn.wait_until_begun(PATIENCE)
+    interrupt_once(turn, "finishing")
+    with pytest.raises(KeyboardInterrupt):
+        manager.shutdown()
+    assert turn.result().status == "cancelled"
+    assert session.pid is None
+    assert not manager.portal.running
+    other = SessionManager()  # the claim was released
+    assert other.existing("a").turns == 2
+    other.shutdown()
+
+
+def test_an_end_never_raises_and_nothing_lives_again(
+    manager: SessionManager, own_data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = manager.session()
+    told(session)
+    assert not session.record.listed
+    shutil.rmtree(own_data / "claude_nb" / "sessions")
+    (own_data / "claude_nb" / "sessions").touch()
+    manager.shutdown()
+    assert "could not be let go of" in caplog.text
+    last = session.last_turn
+    assert last is not None
+    session.interrupt(last)
+    for use in (session.stop, session.wake, session.suspend):
+        with pytest.raises(ShuttingDown):
+            use()
+    assert not manager.portal.running
 
 
 # -- asleep ----------------------------------------------------------------------------------------

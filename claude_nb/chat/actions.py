@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from claude_nb.asking.card import decision_on
 from claude_nb.asking.question import Decision
+from claude_nb.commands import start
 from claude_nb.errors import ClaudeNbError
 from claude_nb.state import ASLEEP
 
@@ -140,7 +141,7 @@ class Actions:
     def _focus(self, content: Content) -> None:
         session = self._chat.shown
         if session.state in ASLEEP and session.turns:
-            session.wake().result()
+            start(session)
 
     def _model(self, content: Content) -> None:
         self._chat.shown.use_model(_text(content, "name") or None)

@@ -127,7 +127,7 @@ class ChatWidget(anywidget.AnyWidget):
         """
         request = parse_prompt(text)
         if request.new:
-            self.shown.new_conversation().result()
+            self.manager.wait_until_stopped(self.shown, self.shown.new_conversation())
             self.feed.look()
             if not request.prompt.strip():
                 return None

@@ -8,8 +8,11 @@ SIGTERM would only make it slower.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 
 class ShutdownHook:
@@ -34,9 +37,9 @@ class ShutdownHook:
         """Called by ipykernel for a shutdown request."""
         try:
             self._before("kernel restart" if restart else "kernel shutdown")
-        finally:
-            ended = self._original(restart)
-        return ended
+        except Exception:  # ipykernel would not answer, and Jupyter would wait until it loses its patience
+            log.exception("the sessions could not be ended as they should; their guards end the processes")
+        return self._original(restart)
 
 
 def _nothing(reason: str) -> None:
