@@ -39,8 +39,9 @@ log = logging.getLogger(__name__)
 _PAGE = 30
 # So many are kept; older ones are read from the record again when somebody wants to see them.
 _MOST_TURNS = 300
-# States that change without an event, such as a turn that says nothing, are looked at this often.
-_HEARTBEAT = 2.0
+# States that change without an event, such as a turn that says nothing, are looked at this often; a page that
+# hears nothing for some more time than this knows that the kernel has gone.
+_HEARTBEAT = 1.0
 # An update costs its message as well as what is in it.
 _GAP = 0.1
 
@@ -53,6 +54,9 @@ class Listener(Protocol):
 
     def head_changed(self, head: dict[str, Any]) -> None:
         """What stands around the log has changed."""
+
+    def beat(self) -> None:
+        """The session is at work, and there is nothing else to tell."""
 
     def turns_changed(self) -> None:
         """A turn is over, or earlier ones were read."""
@@ -87,6 +91,7 @@ class Feed:
         self._answers: deque[Entry] = deque()
         self._listeners: list[Listener] = []
         self._head: dict[str, Any] = {}
+        self._told_at = 0.0
         self._lock = threading.RLock()
         self._changed = threading.Event()
         self._thread: threading.Thread | None = None
@@ -232,6 +237,13 @@ class Feed:
             for listener in listeners:
                 listener.turns_changed()
         self._tell_head(listeners)
+        now = time.monotonic()
+        if ops:
+            self._told_at = now
+        elif self._head["state"] in ("busy", "waiting") and now - self._told_at > _HEARTBEAT / 2:
+            self._told_at = now
+            for listener in listeners:
+                listener.beat()
         return len(json.dumps(ops)) if ops else 0
 
     def _begun(self) -> list[Op]:

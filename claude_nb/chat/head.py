@@ -25,7 +25,11 @@ def head(session: Session) -> dict[str, Any]:
         "session": session.name,
         "state": state_of(session),
         "status": _status(session.conversation.asking or working),
-        "queued": [{"id": turn.id, "text": _short(turn.prompt)} for turn in session.conversation.queue],
+        "record": session.record.id,
+        "queued": [
+            {"id": turn.id, "text": _short(turn.prompt), "prompt": turn.prompt}
+            for turn in session.conversation.queue
+        ],
         "model": session.record.model or "",
         "models": models(session),
         "banner": _banner(session),

@@ -68,6 +68,7 @@ class ChatWidget(anywidget.AnyWidget):
     model = traitlets.Unicode().tag(sync=True)
     models: Any = traitlets.List().tag(sync=True)
     sessions: Any = traitlets.List().tag(sync=True)
+    record = traitlets.Unicode().tag(sync=True)
     queued: Any = traitlets.List().tag(sync=True)
     usage = traitlets.Unicode().tag(sync=True)
     banner = traitlets.Unicode().tag(sync=True)
@@ -197,6 +198,10 @@ class ChatWidget(anywidget.AnyWidget):
     def patch(self, change: dict[str, Any]) -> None:
         """The messages have changed."""
         self.send({"kind": "patch", **change})
+
+    def beat(self) -> None:
+        """The session is at work."""
+        self.send({"kind": "beat"})
 
     def head_changed(self, head: dict[str, Any]) -> None:
         """What stands around them has changed."""

@@ -4,6 +4,7 @@
 // The kernel says {kind, ...}:
 //   all, feed, rev, entries, more       everything there is
 //   patch, feed, rev, ops, more         what has changed since `rev - 1`; see claude_nb/chat/log.py
+//   beat                                nothing new, but the work goes on: said every second if nothing else is
 //   ack, id                             a message of ours was heard
 //   failed, id, what, text              it could not be done
 // We say {id, nonce, kind, ...}, each until it is acknowledged, since messages may be lost while the kernel is
@@ -13,6 +14,16 @@
 const ASK_AGAIN = 2000;
 const WORRY_AFTER = 4;
 const GIVE_UP_AFTER = 150;
+// So long without a word of the kernel, while one is awaited, and the chat says so: within three seconds of
+// the kernel's end it must not say "writing" any more.
+const SILENT_AFTER = 2500;
+const LOOK_AFTER_KERNEL = 250;
+// What a front end calls a kernel that does not know this chat any more, or soon will not.
+const ENDED = new Set(["dead", "terminating", "restarting", "autorestarting"]);
+// So many prompts that were sent are remembered, should one of them come back.
+const SENT_KEPT = 50;
+// A kernel that is shut down first gives up its queue, and ends so much later at the most.
+const LATELY = 15000;
 // So near to its end the list follows what comes.
 const NEAR = 60;
 const TICK = 1000;
@@ -50,20 +61,38 @@ class Store {
     this.key = key;
     this.views = new Set();
     this.outbox = new Map();
+    // What was typed and sent, by id, with the view in which it was.
+    this.sent = new Map();
+    // The prompts that wait in the kernel, by id, and those that have left its queue, with the time.
+    this.queued = new Map();
+    // The kernel is known to have ended, since this chat heard of it for the last time.
+    this.gone = false;
+    this.heardAt = performance.now();
+    this.onKernelStatus = (_, status) => { if (ENDED.has(status)) this.lose(); };
     this.onMessage = (message) => this.hear(message);
     // The kernel was restarted or has ended, or is there again: see whether it answers.
-    this.onConnection = () => this.say("hello", { feed: this.feed, rev: this.rev });
+    this.onConnection = () => {
+      this.lookAfterKernel();
+      if (!this.gone) this.say("hello", { feed: this.feed, rev: this.rev });
+    };
+    this.onQueued = () => this.noteQueue();
     model.on("msg:custom", this.onMessage);
     model.on("comm_live_update", this.onConnection);
+    model.on("change:queued", this.onQueued);
+    this.noteQueue();
     this.load(model.get("log") ?? {});
     this.timer = setInterval(() => this.sayAgain(), ASK_AGAIN);
+    this.looking = setInterval(() => this.lookAfterKernel(), LOOK_AFTER_KERNEL);
     this.say("hello", { feed: this.feed, rev: this.rev });
   }
 
   remove() {
     clearInterval(this.timer);
+    clearInterval(this.looking);
+    this.kernel?.statusChanged?.disconnect(this.onKernelStatus);
     this.model.off("msg:custom", this.onMessage);
     this.model.off("comm_live_update", this.onConnection);
+    this.model.off("change:queued", this.onQueued);
     stores.delete(this.key);
   }
 
@@ -74,6 +103,9 @@ class Store {
   }
 
   hear(message) {
+    this.heardAt = performance.now();
+    // One that is about to end still speaks.
+    if (!this.kernelEnded) this.gone = false;
     switch (message.kind) {
       case "all":
         this.load(message);
@@ -84,11 +116,13 @@ class Store {
         break;
       case "ack":
         this.outbox.delete(message.id);
-        for (const view of this.views) view.showWorry();
+        this.sent.get(message.id)?.view.arrived(this.sent.get(message.id));
         break;
       case "failed":
-        for (const view of this.views) view.fail(message);
+        this.giveBack(message.id);
+        for (const view of this.views) view.fail(message.text);
     }
+    for (const view of this.views) view.showWorry();
   }
 
   patch({ feed, rev, ops, more }) {
@@ -133,13 +167,92 @@ class Store {
     return message.id;
   }
 
+  // A prompt; the same one is not said twice if it is tried again before it has arrived.
+  sayPrompt(text, view) {
+    for (const [id, was] of this.sent) {
+      if (was.text === text && was.returned && this.outbox.has(id)) {
+        was.returned = false;
+        return;
+      }
+    }
+    const id = this.say("send", { text });
+    this.sent.set(id, { text, view, returned: false });
+    if (this.sent.size > SENT_KEPT) this.sent.delete(this.sent.keys().next().value);
+  }
+
+  // It stands where it was typed again.
+  giveBack(id) {
+    const was = this.sent.get(id);
+    if (!was || was.returned) return;
+    was.returned = true;
+    const view = this.views.has(was.view) ? was.view : [...this.views][0];
+    if (view) view.takeBack(was.text);
+    else handOver(this.model.get("record"), id, was.text);
+  }
+
+  // What the front end itself knows; not each of them tells. A status may stand for milliseconds only.
+  get kernelEnded() {
+    const manager = this.model.widget_manager;
+    if (!manager || !("kernel" in manager)) return false;
+    if (manager.kernel !== this.kernel) {
+      this.kernel?.statusChanged?.disconnect(this.onKernelStatus);
+      this.kernel = manager.kernel;
+      this.kernel?.statusChanged?.connect(this.onKernelStatus);
+    }
+    return !this.kernel || ENDED.has(this.kernel.status);
+  }
+
+  lookAfterKernel() {
+    if (this.kernelEnded) this.lose();
+    for (const view of this.views) view.showWorry();
+  }
+
+  // Nothing that is said now arrives: what was typed is kept for the session's next view.
+  lose() {
+    if (this.gone) return;
+    this.gone = true;
+    for (const id of [...this.outbox.keys()]) this.giveBack(id);
+    this.outbox.clear();
+    const [view] = this.views;
+    for (const text of this.unbegun()) {
+      if (view) view.takeBack(text);
+      else handOver(this.model.get("record"), randomId(), text);
+    }
+    this.queued.clear();
+  }
+
+  noteQueue() {
+    const queue = new Map(this.model.get("queued").map(({ id, prompt }) => [id, { prompt, left: Infinity }]));
+    for (const was of this.queued.values()) was.left = Math.min(was.left, performance.now());
+    this.queued = new Map([...this.queued, ...queue]);
+  }
+
+  // What waited in the queue until the kernel ended, or gave its queue up for that.
+  unbegun() {
+    const begun = new Set([...this.entries.values()].map(({ turn }) => turn));
+    const kept = [...this.queued].filter(([id, { left }]) => !begun.has(id) && performance.now() - left < LATELY);
+    return kept.map(([, { prompt }]) => prompt);
+  }
+
   sayAgain() {
     for (const [id, waiting] of this.outbox) {
       waiting.times += 1;
+      if (waiting.times > WORRY_AFTER) this.giveBack(id);
       if (waiting.times > GIVE_UP_AFTER) this.outbox.delete(id);
       else this.tell(waiting.message);
     }
-    for (const view of this.views) view.showWorry();
+  }
+
+  get silent() {
+    return this.awaits && performance.now() - Math.max(this.heardAt, this.awaitedAt) > SILENT_AFTER;
+  }
+
+  // Of a session at work something is heard every second, and of what we have said that it has come through.
+  get awaits() {
+    const awaits = this.outbox.size > 0 || ["busy", "waiting"].includes(this.model.get("state"));
+    if (awaits && !this.awaited) this.awaitedAt = performance.now();
+    this.awaited = awaits;
+    return awaits;
   }
 
   get worries() {
@@ -160,25 +273,33 @@ class Chat {
   constructor(store, el) {
     this.store = store;
     this.model = store.model;
+    this.id = randomId();
     this.cleanUp = new AbortController();
     this.nodes = new Map();
     this.cards = new Map();
     // The entries that have no node yet, all of them before those that have.
     this.unmade = [];
     this.recall = { at: -1, draft: "" };
-    // The kernel has not answered for long.
-    this.lost = false;
+    // Why nothing can be said now: "gone", "lost" (no answer for long) or "silent" (none for a moment).
+    this.trouble = "";
+    // Why what was done last could not be done.
+    this.failure = "";
     this.build();
     el.append(this.root);
     this.onHead = () => this.showHead();
     for (const name of HEAD) this.model.on(`change:${name}`, this.onHead);
     store.views.add(this);
     this.timer = setInterval(() => this.showStatus(), TICK);
+    this.listen(window, "pagehide", () => this.keepDraft());
+    this.listen(window, DRAFT, () => this.takeDraft());
+    this.listen(window, TAKEN, (event) => this.onTaken(event));
     this.showHead();
     this.showAll();
+    this.takeDraft();
   }
 
   remove() {
+    this.keepDraft();
     this.cleanUp.abort();
     clearInterval(this.timer);
     clearTimeout(this.making);
@@ -256,7 +377,7 @@ class Chat {
   // -- around the messages --
 
   showHead() {
-    const state = this.lost ? "dead" : this.model.get("state");
+    const state = this.cutOff ? "dead" : this.model.get("state");
     this.root.dataset.state = state;
     this.dot.dataset.state = state;
     this.dot.setAttribute("aria-label", STATES[state] ?? state);
@@ -266,7 +387,7 @@ class Chat {
     this.showUsage(this.model.get("usage"));
     this.stopButton.hidden = !["busy", "waiting"].includes(state);
     this.input.placeholder = this.stopButton.hidden ? "Ask Claude\u2026" : "Queue another prompt\u2026";
-    this.showAlert(this.model.get("banner"));
+    this.showAlert();
     this.showQueue();
     this.showStatus();
     this.sessionMenu.refresh();
@@ -289,15 +410,17 @@ class Chat {
   }
 
   showStatus() {
-    const { words, since } = this.lost ? {} : this.model.get("status");
-    const seconds = words ? Math.max(0, Math.floor(Date.now() / 1000 - since)) : 0;
+    const now = Date.now() / 1000;
+    const silent = { words: "The kernel does not answer", since: now - (performance.now() - this.store.heardAt) / 1000 };
+    const { words, since } = this.cutOff ? {} : this.trouble ? silent : this.model.get("status");
+    const seconds = words ? Math.max(0, Math.floor(now - since)) : 0;
     const text = words ? (seconds > 1 ? `${words} \u00b7 ${seconds} s` : words) : "";
     if (this.status.textContent !== text) this.status.textContent = text;
   }
 
   showQueue() {
     const chips = this.model.get("queued").map(({ id, text }) => {
-      const away = this.button("\u00d7", "cnb-away", () => this.store.say("unqueue", { turn: id }));
+      const away = this.button("\u00d7", "cnb-away", () => { this.store.queued.delete(id); this.store.say("unqueue", { turn: id }); });
       away.setAttribute("aria-label", `Do not send: ${text}`);
       return make("div", { class: "cnb-waits" }, make("span", { class: "cnb-waits-text" }, text), away);
     });
@@ -305,26 +428,66 @@ class Chat {
     this.queue.replaceChildren(...(chips.length ? [title, ...chips] : []));
   }
 
-  showAlert(text) {
-    this.notice.textContent = text;
+  get cutOff() {
+    return ["gone", "lost"].includes(this.trouble);
+  }
+
+  showAlert() {
+    const kept = this.input.value.trim() ? " Your text was not sent; it is kept." : "";
+    const text = this.trouble === "gone" ? `The kernel has ended.${kept} Once there is one again, run this cell again: the conversation goes on.`
+      : this.trouble === "lost" ? `The kernel does not answer.${kept} If it was restarted, run this cell again: the conversation goes on.`
+      : this.failure || this.model.get("banner");
+    if (this.notice.textContent !== text) this.notice.textContent = text;
   }
 
   showWorry() {
-    const banner = this.model.get("banner");
-    const worry = "The kernel does not answer. If it was restarted, run this cell again: the conversation goes on.";
-    const lost = this.store.worries;
-    if (lost === this.lost) return;
-    this.lost = lost;
+    const { gone, worries, silent } = this.store;
+    const trouble = gone ? "gone" : worries ? "lost" : silent ? "silent" : "";
+    if (trouble === this.trouble) return;
+    this.trouble = trouble;
     this.showHead();
-    this.showAlert(lost ? worry : banner);
   }
 
-  fail({ what, text, id }) {
-    this.showAlert(text);
-    if (what === "send" && this.sent?.id === id && !this.input.value) {
-      this.input.value = this.sent.text;
+  fail(text) {
+    this.failure = text;
+    this.showAlert();
+  }
+
+  // What could not be sent stands here again, before what was typed since.
+  takeBack(text) {
+    const { value } = this.input;
+    if (value !== text) this.input.value = value.trim() ? `${text}\n${value}` : text;
+    this.fit();
+    if (this.store.gone) this.keepDraft();
+    this.showAlert();
+  }
+
+  // It has come through after all.
+  arrived(was) {
+    if (was.returned && this.input.value === was.text) {
+      this.input.value = "";
       this.fit();
     }
+    was.returned = false;
+  }
+
+  // For the session's next view, should this one be gone by then.
+  keepDraft() {
+    if (this.input.value.trim()) handOver(this.model.get("record"), this.id, this.input.value);
+  }
+
+  takeDraft() {
+    if (this.input.value.trim() || this.store.gone) return;
+    this.input.value = takeOver(this.model.get("record"));
+    this.fit();
+  }
+
+  // Another view has it now.
+  onTaken(event) {
+    if (!this.store.gone || event.detail !== this.model.get("record")) return;
+    this.input.value = "";
+    this.fit();
+    this.showAlert();
   }
 
   // -- messages --
@@ -557,10 +720,17 @@ class Chat {
   submit() {
     const text = this.input.value;
     if (!text.trim()) return;
-    this.sent = { text, id: this.store.say("send", { text }) };
+    this.failure = "";
+    this.store.lookAfterKernel();
+    if (this.store.gone) {
+      this.keepDraft();
+      this.showAlert();
+      return;
+    }
+    this.store.sayPrompt(text, this);
     this.input.value = "";
     this.recall = { at: -1, draft: "" };
-    this.showAlert(this.model.get("banner"));
+    this.showAlert();
     this.fit();
     this.toEnd();
     this.input.focus();
@@ -617,6 +787,38 @@ class Chat {
     node.append(...content);
     return node;
   }
+}
+
+// -- what was typed and not sent, kept in this tab from one view of a session to its next --
+
+const DRAFT = "claude-nb-draft";
+const TAKEN = "claude-nb-draft-taken";
+
+function drafts(key) {
+  try {
+    return JSON.parse(sessionStorage.getItem(`${DRAFT}:${key}`)) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+// The text of a view, or of one that was; it replaces what that one has handed over before.
+function handOver(key, from, text) {
+  try {
+    sessionStorage.setItem(`${DRAFT}:${key}`, JSON.stringify({ ...drafts(key), [from]: text }));
+    window.dispatchEvent(new Event(DRAFT));
+  } catch (error) {
+    console.warn("claude_nb: what was typed could not be kept", error);
+  }
+}
+
+function takeOver(key) {
+  const texts = Object.values(drafts(key));
+  if (texts.length) {
+    sessionStorage.removeItem(`${DRAFT}:${key}`);
+    window.dispatchEvent(new CustomEvent(TAKEN, { detail: key }));
+  }
+  return [...new Set(texts)].join("\n");
 }
 
 const HEAD = ["session", "state", "status", "model", "models", "sessions", "queued", "usage", "banner"];

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import Iterator
 
+import psutil
 import pytest
 from asking_kit import card, press
 from axe_kit import grave
@@ -254,19 +257,88 @@ def test_a_notebook_reopened_without_its_kernel_shows_the_transcript(lab: Fronte
         reopened.screenshot(f"chat-reopened-{'trusted' if trusted else 'untrusted'}")
 
 
-def test_a_chat_whose_kernel_was_restarted_in_mid_turn_says_so_and_goes_on(lab: Frontend) -> None:
+# What a page takes down of a chat, each time that it changes: the time, the state, what it does, the alert.
+TAKE_DOWN = """
+([node, log]) => {
+  window[log] = [];
+  const look = () => window[log].push({
+    at: Date.now() / 1000, state: node.dataset.state,
+    words: node.querySelector('.cnb-now').textContent, alert: node.querySelector('.cnb-alert').textContent,
+  });
+  new MutationObserver(look).observe(node, {subtree: true, childList: true, attributes: true});
+  look();
+}
+"""
+
+
+def kernel_of(notebook: Notebook) -> psutil.Process:
+    return psutil.Process(int(notebook.printed(notebook.run_new("import os; print(os.getpid())"))))
+
+
+@pytest.mark.parametrize("end", ["restart", "kill"])
+def test_what_is_typed_or_sent_to_a_kernel_that_has_gone_is_kept_for_the_sessions_next_view(
+    lab: Frontend, end: str
+) -> None:
     chat = Chat(lab)
-    chat.say("count slowly to 20")
-    chat.see("1 2")
-    chat.notebook.restart()
-    chat.see("run this cell again")
-    expect(chat.button("Stop")).to_be_hidden()
-    chat.screenshot("restarted-in-mid-turn")
-    chat.notebook.run(0)
-    chat.notebook.run(1)
-    expect(chat.prompts).to_have_text(["count slowly to 20"])
+    notebook = chat.notebook
+    process = kernel_of(notebook)
     chat.say("hello")
     chat.wait_until_over()
+    chat.say("count slowly to 20")
+    chat.see("1 2")
+    chat.say("queued behind it")
+    expect(chat.node.locator(".cnb-waits")).to_have_count(1)
+    chat.node.evaluate("(node, script) => eval(script)([node, 'seen'])", TAKE_DOWN)
+    if end == "kill":
+        process.kill()
+        ended = time.time()
+        notebook.frontend.answer("Ok")
+    else:
+        notebook.restart()
+        process.wait(60)
+        ended = time.time()
+    chat.input.press_sequentially("sent too late")
+    chat.input.press("Enter")
+    chat.see("run this cell again")
+    chat.see("it is kept")
+    expect(chat.input).to_have_value(re.compile("queued behind it"))
+    expect(chat.input).to_have_value(re.compile("sent too late"))
+    expect(chat.button("Stop")).to_be_hidden()
+    chat.input.press_sequentially("and typed")
+    chat.input.press("Enter")
+    expect(chat.input).to_have_value(re.compile("and typed"))
+    chat.screenshot(f"kernel-gone-{end}")
+    for seen in notebook.page.evaluate("window.seen"):
+        assert seen["at"] < ended + 3 or not re.search("Writing|Thinking", seen["words"]), seen
+    notebook.wait_until_kernel_is("idle")
+    notebook.run(0)
+    notebook.run(1)
+    expect(chat.prompts).to_have_text(["hello", "count slowly to 20"])
+    expect(chat.input).to_have_value(re.compile("queued behind it"))
+    expect(chat.input).to_have_value(re.compile("sent too late"))
+    chat.input.press("Enter")
+    chat.see("and typed")
+    expect(chat.prompts.last).to_contain_text("and typed")
+    expect(chat.input).to_have_value("")
+
+
+def test_a_prompt_that_the_kernel_does_not_hear_comes_back_and_is_asked_once(chat: Chat) -> None:
+    chat.say("hello")
+    chat.wait_until_over()
+    process = kernel_of(chat.notebook)
+    process.suspend()
+    try:
+        chat.say("ECHO once")
+        chat.see("The kernel does not answer")
+        chat.see("it is kept")
+        expect(chat.input).to_have_value("ECHO once")
+        chat.input.press("Enter")
+    finally:
+        process.resume()
+    chat.wait_until_over(2)
+    expect(chat.input).to_have_value("")
+    expect(chat.prompts).to_have_text(["hello", "ECHO once"])
+    expect(chat.node.locator(".cnb-alert")).to_be_empty()
 
 
 def test_the_transcript_is_in_the_exported_page(chat: Chat, browser: Browser) -> None:
