@@ -43,16 +43,18 @@ def run(*words: str, environment: dict[str, str] | None = None) -> subprocess.Co
 
 
 @contextlib.contextmanager
-def running(*words: str, temporary: Path) -> Iterator[subprocess.Popen[str]]:
+def running(
+    *words: str, temporary: Path, environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
     """A command that runs until it is told to stop; its temporary files are in `temporary`."""
     temporary.mkdir(exist_ok=True)
     with subprocess.Popen(
         [*COMMAND, *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE if environment else subprocess.DEVNULL,
         text=True,
-        env={**os.environ, "TMPDIR": str(temporary)},
+        env={**os.environ, "TMPDIR": str(temporary), **(environment or {})},
     ) as process:
         try:
             yield process
@@ -177,7 +179,12 @@ def test_the_reader_fails_where_a_cell_fails(tmp_path: Path) -> None:
 def test_demo_serves_jupyterlab_and_leaves_nothing_when_it_is_stopped(
     number: signal.Signals, tmp_path: Path
 ) -> None:
-    with running("demo", "--no-browser", temporary=tmp_path / "t") as process:
+    home = tmp_path / "home"
+    home.mkdir()
+    own = {"HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache")}
+    with running("demo", "--no-browser", temporary=tmp_path / "t", environment=own) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "Starting JupyterLab with the example notebooks ...\n"
         url = address(process)
         assert b"JupyterLab" in get(url)
         start_kernel(url)
@@ -187,6 +194,7 @@ def test_demo_serves_jupyterlab_and_leaves_nothing_when_it_is_stopped(
         assert process.wait(PATIENCE) == 0
     _, left = psutil.wait_procs(below, PATIENCE)
     assert left == []
+    assert list(home.iterdir()) == []
     assert list((tmp_path / "t").iterdir()) == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import socket
 import sys
 import time
 import webbrowser
@@ -30,6 +31,8 @@ LAST_LINES = 12
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo until it is stopped, or the quick start until its end."""
     _require("nbclient" if arguments.execute else "jupyterlab")
+    what = "the quick start" if arguments.execute else "JupyterLab with the example notebooks"
+    print(f"Starting {what} ...", file=sys.stderr, flush=True)
     with StopSignals() as stop, sandbox() as box, started(box.api()) as api:
         box.configure(api)
         environment = box.environment(api)
@@ -114,17 +117,26 @@ def wait_until_ready(lab: Guarded, box: Sandbox, stop: StopSignals, log: IO[str]
 
 
 def find_server(runtime: Path) -> Server | None:
-    """The server that has written its address into this folder, which it does when it listens."""
+    """The server that has written its address into this folder, once it listens, which may be later."""
     for file in runtime.glob("jpserver-*.json"):
         page = file.with_name(file.stem + "-open.html")
         try:
             about = json.loads(file.read_text())
         except ValueError:  # being written
             continue
-        if page.exists():
+        if page.exists() and listens(about["hostname"], about["port"]):
             address = f"{about['url']}lab/tree/{QUICKSTART}?token={about['token']}"
             return Server(address, page)
     return None
+
+
+def listens(host: str, port: int) -> bool:
+    """Whether somebody takes connections there."""
+    try:
+        socket.create_connection((host, port), PULSE).close()
+    except OSError:
+        return False
+    return True
 
 
 def last_lines(log: IO[str]) -> str:

@@ -76,6 +76,9 @@ class Sandbox:
             "JUPYTER_DATA_DIR": self.private / "data",
             "JUPYTER_RUNTIME_DIR": self.runtime,
             "IPYTHONDIR": self.private / "ipython",
+            # Where Claude Code keeps logs of each folder it has run in, and npm, which JupyterLab asks, its own.
+            "XDG_CACHE_HOME": self.private / "cache",
+            "npm_config_cache": self.private / "cache" / "npm",
         }
         return {name: str(folder) for name, folder in folders.items()}
 
@@ -97,7 +100,7 @@ def _fill(box: Sandbox) -> None:
     )
     for notebook in box.notebooks.glob("*.ipynb"):
         clear_outputs(notebook)
-    for name in ("claude", "config", "data", "runtime", "ipython"):
+    for name in ("claude", "config", "data", "runtime", "ipython", "cache"):
         (box.private / name).mkdir(parents=True, mode=0o700)
     settings = box.private / "config" / "lab" / "user-settings"
     for name, value in LAB_SETTINGS.items():
