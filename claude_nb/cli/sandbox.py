@@ -76,7 +76,7 @@ class Sandbox:
             "JUPYTER_DATA_DIR": self.private / "data",
             "JUPYTER_RUNTIME_DIR": self.runtime,
             "IPYTHONDIR": self.private / "ipython",
-            # Where Claude Code keeps logs of each folder that it has run in; npm, which JupyterLab asks, its own.
+            # Where Claude Code keeps logs of each folder that it has run in, and npm what JupyterLab asks it.
             "XDG_CACHE_HOME": self.private / "cache",
             "npm_config_cache": self.private / "cache" / "npm",
         }
