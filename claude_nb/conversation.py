@@ -30,6 +30,7 @@ from claude_nb.notices import told_by
 from claude_nb.process import Answer, ClaudeProcess, Launch
 from claude_nb.prompts import Prompts
 from claude_nb.reply import Status
+from claude_nb.servers import Servers
 from claude_nb.signs import SignsOfLife
 from claude_nb.spending import Spending
 from claude_nb.state import WORKING, Event, State, next_state
@@ -58,6 +59,7 @@ class Conversation:
         self.life = Life(self, runtime, self._on_message, self._on_tool, lambda: keeper.max_restarts)
         self.attribution = Attribution(self._make_own)
         self.spending = Spending()
+        self.servers = Servers()
         self.idle = IdleClock(
             lambda: keeper.idle_timeout_of(session),
             self.may_suspend,
@@ -167,6 +169,9 @@ class Conversation:
 
     def _on_init(self, init: dict[str, Any]) -> None:
         """Each turn begins with it. After a resume it tells whether this is the conversation we know."""
+        process = self.life.now
+        if self.servers.named(init.get("mcp_servers"), self._prompts.current) and process is not None:
+            self.spawn(self.servers.look(process.mcp_status))
         new = init.get("session_id", self._session.id)
         resumed, self._unverified = self._unverified, False
         if new == self._session.id:
@@ -244,6 +249,7 @@ class Conversation:
         how = await asyncio.to_thread(self._keeper.launch_of, self._session)
         self._unverified = how.resume
         self._session.model = how.model
+        self.servers.begin()
         self.spending.begin(await asyncio.to_thread(self._keeper.spent, self._session) if how.resume else 0.0)
         return how
 
@@ -355,7 +361,7 @@ class Conversation:
         again = self.state is State.INTERRUPTING
         turn.wants_interrupt = True
         self.move(Event.INTERRUPT)
-        turn._note("interrupting")
+        turn.note("interrupting")
         if again:
             log.info("session %r: interrupted twice, ending the process", self._session.name)
             self.life.kill()
@@ -408,7 +414,7 @@ class Conversation:
     def tell(self, what: str) -> None:
         """The reader of the running turn is told what happens."""
         if self._prompts.current is not None:
-            self._prompts.current._note(what)
+            self._prompts.current.note(what)
 
     async def over(self, seconds: float) -> bool:
         """Whether the running turn ends by itself within so many seconds."""

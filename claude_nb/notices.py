@@ -158,7 +158,7 @@ def hook_words(data: Data) -> tuple[str, NoticeBlock | None]:
 
 
 def server_notice(name: str, status: str) -> NoticeBlock | None:
-    """An MCP server that Claude has to do without; None for one that works or may still come."""
+    """An MCP server that Claude has to do without in a turn that begins; None for one that works."""
     trouble = _SERVERS.get(status)
     if trouble is None:
         return None
@@ -171,6 +171,7 @@ def server_notice(name: str, status: str) -> NoticeBlock | None:
 
 _SERVERS = {
     "failed": "has failed",
+    "pending": "has not answered",
     "needs-auth": "needs you to sign in",
     "needs_auth": "needs you to sign in",
 }

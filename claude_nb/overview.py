@@ -100,6 +100,8 @@ def status_facts(session: Session, idle_timeout: float) -> dict[str, str]:
         "folder": record.cwd,
         "conversation": session.id,
     }
+    if session.servers:
+        facts["MCP servers"] = ", ".join(f"{name}: {state}" for name, state in session.servers.items())
     if record.ended:
         facts["last turn"] = f"cancelled by a {record.ended['reason']}"
     return facts | _process_facts(session) | _idle_facts(session, idle_timeout)

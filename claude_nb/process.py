@@ -266,6 +266,11 @@ class ClaudeProcess:
         assert self._client is not None
         return await asyncio.wait_for(self._client.get_context_usage(), _CONTROL_TIMEOUT)
 
+    async def mcp_status(self) -> Mapping[str, Any]:
+        """How each MCP server is, and why."""
+        assert self._client is not None
+        return await asyncio.wait_for(self._client.get_mcp_status(), _CONTROL_TIMEOUT)
+
     # -- what it is started with --------------------------------------------------------------
 
     def guard_state(self) -> launch.GuardState | None:

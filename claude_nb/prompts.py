@@ -92,7 +92,7 @@ class Prompts:
             return
         self._owner.begin_work()
         self.over.clear()
-        turn._note(self._starting_words())
+        turn.note(self._starting_words())
         process = await self._or_over(self._owner.ready_process())
         if process is None or turn.done():
             return
@@ -126,7 +126,7 @@ class Prompts:
 
     async def _until_quiet(self, turn: Turn) -> None:
         if not self._owner.quiet.is_set():
-            turn._note("Claude finishes what a background task began")
+            turn.note("Claude finishes what a background task began")
             waiting = {self._owner.spawn(self._owner.quiet.wait()), self._owner.spawn(self.over.wait())}
             _, rest = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             for task in rest:
@@ -157,6 +157,7 @@ class Prompts:
         try:
             await process.query(_content(turn), turn.id)
             self._keeper.told(self._session, turn)
+            self._owner.spawn(self._owner.servers.name_waited_for(process.mcp_status, turn))
             await self.over.wait()
         finally:
             self._owner.attribution.forget()

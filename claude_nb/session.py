@@ -200,6 +200,11 @@ class Session(HasTraits):
         usage = await process.context_usage()
         return f"{usage.get('percentage', 0):.0f} % of {usage.get('maxTokens', 0):,} tokens"
 
+    @property
+    def servers(self) -> dict[str, str]:
+        """The user's own MCP servers, and how each is, as far as Claude Code has said it."""
+        return dict(self.conversation.servers.states)
+
     def suspend(self) -> Future[bool]:
         """End the idle process until it is needed again; False if the session is at work."""
         return self.portal.run(self.conversation.suspend())

@@ -323,7 +323,7 @@ class Turn:
             self.news = f"{self.news} {sentence}" if self.news else sentence
             self._changed()
 
-    def _note(self, activity: str) -> None:
+    def note(self, activity: str) -> None:
         """What happens outside of Claude Code's messages, such as starting the process."""
         self.activity = activity
         self._changed()

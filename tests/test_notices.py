@@ -167,3 +167,23 @@ def test_what_a_rule_denies_is_told_and_its_call_is_refused(manager: SessionMana
     reply = ask(manager, "run a forbidden command")
     assert reply.notices[0].startswith("Bash was not allowed: Permission to use Bash")
     assert [tool.state for tool in reply.tools] == ["refused"]
+
+
+def test_a_server_that_fails_or_does_not_answer_is_named(manager: SessionManager) -> None:
+    reads = {"command": sys.executable, "args": ["-c", "import sys; sys.stdin.read()"]}
+    manager.mcp_servers = {"weather": {"command": "/nonexistent/server", "args": []}, "mute": reads}
+    manager.environment = {"MCP_TIMEOUT": "6000"}
+    turn = manager.session("a").ask("hello")
+    activities, version = set(), -1
+    while not turn.done():
+        version = turn.wait_for_change(version, PATIENCE)
+        activities.add(turn.activity)
+    assert "waiting for MCP server 'mute'" in activities
+    first = turn.result(PATIENCE)
+    assert first.text == "fine"
+    missing = "so its tools are missing. `%claude /status` says more."
+    weather, mute = sorted(first.notices, reverse=True)
+    assert weather == f"MCP server 'weather' has failed, {missing}"
+    assert mute in {f"MCP server 'mute' has {how}, {missing}" for how in ("failed", "not answered")}
+    assert ask(manager, "hello").notices == [], "once is enough"
+    assert "weather: failed (" in manager.status(manager.session("a"))["MCP servers"]

@@ -127,7 +127,7 @@ class Desk:
         pending = turn.question = Pending(_with_plan(question, turn), turn, self._portal, agent)
         if agent is None:
             turn.on_end(lambda: pending.answer(Decision("deny", "The turn was ended.", by="interrupt")))
-        turn._note(WAITING)
+        turn.note(WAITING)
         turn.session.conversation.note_work()
         decision = Decision("deny", "The question was withdrawn.", by="interrupt")
         self._put(pending)
@@ -135,7 +135,7 @@ class Desk:
             decision = await pending.decided
         finally:
             turn.question = None
-            turn._note("")
+            turn.note("")
             turn.session.conversation.note_work()
             await self._settle(pending, decision)
         return decision

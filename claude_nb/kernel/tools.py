@@ -280,12 +280,12 @@ class KernelTools:
         with contextlib.suppress(TimeoutError):
             return await asyncio.wait_for(asyncio.shield(waiting), _WORTH_SAYING)
         if not future.running():
-            turn._note("run_cell waits for the cell that runs")
+            turn.note("run_cell waits for the cell that runs")
         stop = asyncio.ensure_future(self._offer_stop(turn, execution, waiting)) if execution else None
         try:
             return await waiting
         finally:
-            turn._note("")
+            turn.note("")
             if stop is not None:
                 await stop
 
