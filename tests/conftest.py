@@ -9,22 +9,20 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
-import time
-import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import psutil
+import left_over_kit
 import pytest
-import shared_kernels
 from kernel_kit import SETUP, Kernel, running_kernel
 from shared_kernels import FAILED, SharedKernels, lent_to
 
 from claude_nb.offline import OfflineAPI
 from claude_nb.session_manager import SessionManager
 
-RUN = f"{os.getpid()}-{uuid.uuid4().hex}"
-MARKER = "CLAUDE_NB_TEST_RUN"
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # Two gigabytes that not every machine of ours has; everything else that is missing makes a test fail.
 collect_ignore = [] if importlib.util.find_spec("torch") else ["test_look_torch.py"]
@@ -35,16 +33,13 @@ FOREIGN = ("ANTHROPIC_", "CLAUDE_", "CLAUDECODE", "JPY_", "JUPYTER", "AWS_", "OT
 # From the slowest.
 SLOW = ("torture", "browser", "kernel", "cli")
 
-# A process that was told to end may need a moment to be gone.
-LEFT_OVER_PATIENCE = 5.0
-
 
 def pytest_configure(config: pytest.Config) -> None:
     """Called by pytest before anything is collected: children of any test see only what is set here."""
     for name in list(os.environ):
         if name.startswith(FOREIGN) and not name.startswith("CLAUDE_NB_"):
             del os.environ[name]
-    os.environ[MARKER] = RUN
+    left_over_kit.mark()
     config.addinivalue_line("markers", "nests: runs a loop inside itself, which changes asyncio for good")
     # A run in the background of a shell ignores these, and so would all that it starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -108,11 +103,23 @@ def pytest_runtest_makereport(
     return report
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def kernels(private_home: Path) -> Iterator[SharedKernels]:
-    """Kernels that the tests of a module share."""
+    """Kernels that all tests of a worker share."""
     with SharedKernels() as kernels:
         yield kernels
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A Chromium. Without one the tests fail, and say how to get it.
+
+    Not for longer than a module: while it is there, no other event loop runs in this thread.
+    """
+    from tools.chromium import chromium
+
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture
@@ -183,61 +190,23 @@ def code_is_allowed(request: pytest.FixtureRequest) -> None:
 def nothing_left_running_at_all() -> Iterator[None]:
     """After the run no process that it started runs any more."""
     yield
-    end_and_report(wait_until_gone(set()))
+    left_over_kit.end_and_report(left_over_kit.wait_until_gone(set()))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left_running_of_a_module() -> Iterator[None]:
+    """After the module neither: its pure tests start nothing, and to look after each would cost more."""
+    before = set(left_over_kit.marked())
+    yield
+    left_over_kit.end_and_report(left_over_kit.wait_until_gone(before))
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_running() -> Iterator[None]:
+def nothing_left_running(request: pytest.FixtureRequest) -> Iterator[None]:
     """After the test no process that it started runs any more; what a shared kernel started is its own."""
-    before = set(marked())
+    if request.node.get_closest_marker("pure"):
+        yield
+        return
+    before = set(left_over_kit.marked())
     yield
-    end_and_report(wait_until_gone(before | shared_kernels.processes))
-
-
-def end_and_report(left: list[psutil.Process]) -> None:
-    """Kill what is left, and fail."""
-    described = [describe(process) for process in left]
-    for process in left:
-        process.kill()
-    if left:
-        pytest.fail(f"{len(left)} processes were left running and have been killed: {described}")
-
-
-def wait_until_gone(before: set[psutil.Process]) -> list[psutil.Process]:
-    """The marked processes that are neither in `before` nor gone when the patience is over."""
-    deadline = time.monotonic() + LEFT_OVER_PATIENCE
-    while True:
-        left = [process for process in marked() if not {process, *ancestors(process)} & before]
-        if not left or time.monotonic() > deadline:
-            return left
-        time.sleep(0.05)
-
-
-def ancestors(process: psutil.Process) -> list[psutil.Process]:
-    """Who started it, and who started that."""
-    try:
-        return process.parents()
-    except psutil.Error:
-        return []
-
-
-def marked() -> list[psutil.Process]:
-    """The living processes, other than this one, that carry the exact marker of this run."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
-                continue
-            if process.environ().get(MARKER) == RUN:
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return found
-
-
-def describe(process: psutil.Process) -> str:
-    """A line about a process, for a failure's message."""
-    try:
-        return f"{process.pid} {' '.join(process.cmdline())[:200]}"
-    except psutil.Error:
-        return str(process.pid)
+    left_over_kit.end_and_report(left_over_kit.wait_until_gone(before))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import left_over_kit
 import psutil
 import pytest
 from kernel_kit import Kernel, oldest_ipykernel, running_kernel
@@ -25,9 +26,6 @@ FAILED = pytest.StashKey[bool]()
 
 # What a kernel was like before its first test.
 FRESH = "__import__('fresh').of_this_kernel"
-
-# The kernels that are shared now: no test is to blame for them.
-processes: set[psutil.Process] = set()
 
 
 @dataclass(frozen=True)
@@ -46,11 +44,11 @@ class Shared:
             kernel = stack.enter_context(running_kernel(Path.home(), load=False, overlay=overlay))
             prepare(kernel)
             shared = cls(kernel, stack.pop_all(), environment, psutil.Process(kernel.pid))
-        processes.add(shared.process)
+        left_over_kit.shared.add(shared.process)
         return shared
 
     def end(self) -> None:
-        processes.discard(self.process)
+        left_over_kit.shared.discard(self.process)
         self.stack.close()
 
     def begin(self, folder: Path) -> None:
@@ -127,7 +125,7 @@ class SharedKernels:
 def lent_to(
     request: pytest.FixtureRequest, folder: Path, ipykernel: str = "newest", **options: bool
 ) -> Iterator[Kernel]:
-    """One of the module's kernels for a fixture of a test, which is asked whether it nests and has failed."""
+    """One of the shared kernels for a fixture of a test, which is asked whether it nests and has failed."""
     kernels: SharedKernels = request.getfixturevalue("kernels")
     overlay = oldest_ipykernel() if ipykernel == "oldest" else None
     nests = request.node.get_closest_marker("nests") is not None

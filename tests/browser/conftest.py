@@ -1,4 +1,4 @@
-"""Servers and a browser for a module, and pages for its tests.
+"""Servers for a worker, and pages for its tests.
 
 lab, notebook7       a page of JupyterLab or Notebook 7 for one test, in which it opens notebooks
 shared_lab           a page for all tests of a module that leave nothing behind in it
@@ -15,10 +15,10 @@ from contextlib import contextmanager
 import psutil
 import pytest
 from lab_kit import END_PATIENCE, VIEWPORT, Application, Frontend, Notebook, Server, frontend_server
+from left_over_kit import sharing
 from playwright.sync_api import Browser, BrowserContext
 
 from claude_nb.offline import OfflineAPI
-from tools.chromium import chromium
 
 
 @pytest.hookimpl(wrapper=True)
@@ -31,13 +31,6 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
             if isinstance(value, (Frontend, Notebook)):
                 value.screenshot(f"failed-{name}")
     return report
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A Chromium. Without one the tests fail, and say how to get it."""
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -54,18 +47,18 @@ def serving(
     place = factory.mktemp(application)
     config = place / "claude"
     config.mkdir(mode=0o700)
-    with frontend_server(application, place, offline.environment(config)) as server:
+    with sharing(frontend_server(application, place, offline.environment(config))) as server:
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lab_server(offline: OfflineAPI, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """`jupyter lab`, whose kernels talk to the offline API."""
     with serving("lab", offline, tmp_path_factory) as server:
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def notebook_server(offline: OfflineAPI, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """`jupyter notebook`, whose kernels talk to the offline API."""
     with serving("notebook", offline, tmp_path_factory) as server:

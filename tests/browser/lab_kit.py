@@ -1,8 +1,8 @@
 """A real JupyterLab or Notebook 7 in a real Chromium, as a person uses it: menus, cells and outputs.
 
-A server and a browser serve all tests of a module; each test gets a page of its own (`Frontend`) and opens
-fresh notebooks in it (`Notebook`). What a person does with the mouse goes through the real menus; a page's
-model is asked only what the eye cannot see, through `kit.js`.
+A server serves all tests of a worker, a browser those of a module; each test gets a page of its own
+(`Frontend`) and opens fresh notebooks in it (`Notebook`). What a person does with the mouse goes through the
+real menus; a page's model is asked only what the eye cannot see, through `kit.js`.
 """
 
 from __future__ import annotations

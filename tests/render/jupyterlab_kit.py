@@ -8,9 +8,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import nbformat
-from playwright.sync_api import Page, Route
+from playwright.sync_api import Browser, Page, Route
 
-from tools.chromium import chromium
 from tools.jupyter_server import QUIET, jupyter_server, private_folders, write_settings
 
 RUN_PATIENCE = 90_000  # milliseconds for a notebook to run and be drawn
@@ -91,7 +90,7 @@ def _origin(url: str) -> str:
 
 
 @contextmanager
-def watched(origin: str) -> Iterator[Watch]:
+def watched(browser: Browser, origin: str) -> Iterator[Watch]:
     """A page in a headless browser, watched; it reaches `origin` and nothing else."""
-    with chromium() as browser:
-        yield Watch(browser.new_page(), _origin(origin))
+    with browser.new_context() as context:
+        yield Watch(context.new_page(), _origin(origin))

@@ -10,6 +10,7 @@ import pytest
 from hostile_replies import HOSTILE, WORKING
 from jupyterlab_kit import END, Lab, Watch, jupyter_lab, watched
 from nbconvert import HTMLExporter
+from playwright.sync_api import Browser
 from test_harmless import CODE, LEGIT, MATH
 
 from claude_nb.render.cards import notice, tool_card
@@ -77,12 +78,12 @@ def assert_nothing_happened(watch: Watch) -> None:
     assert watch.remote == []
 
 
-def test_hostile_replies_run_no_script_and_fetch_nothing_in_jupyterlab(lab: Lab):
+def test_hostile_replies_run_no_script_and_fetch_nothing_in_jupyterlab(lab: Lab, browser: Browser):
     texts = [f"harmless(HOSTILE[{index}])" for index in range(len(HOSTILE))]
     texts += [f"harmless(WORKING[{index}])" for index in range(len(WORKING))]
     texts.append('harmless("\\n\\n".join(HOSTILE))')
     lab.write("hostile.ipynb", cells(texts, SETUP))
-    with watched(lab.url) as watch:
+    with watched(browser, lab.url) as watch:
         lab.run(watch.page, "hostile.ipynb", len(texts))
         watch.page.wait_for_selector("mjx-container")
         assert_nothing_happened(watch)
@@ -90,18 +91,18 @@ def test_hostile_replies_run_no_script_and_fetch_nothing_in_jupyterlab(lab: Lab)
         assert len(watch.page.evaluate(_ADDRESSES)) > 20  # the check of addresses had some to check
 
 
-def test_hostile_tool_calls_run_no_script_and_fetch_nothing_in_jupyterlab(lab: Lab):
+def test_hostile_tool_calls_run_no_script_and_fetch_nothing_in_jupyterlab(lab: Lab, browser: Browser):
     texts = [f"HOSTILE[{index}]" for index in range(len(HOSTILE))]
     lab.write("cards.ipynb", cells(texts, SETUP, show="card"))
-    with watched(lab.url) as watch:
+    with watched(browser, lab.url) as watch:
         lab.run(watch.page, "cards.ipynb", len(texts))
         assert_nothing_happened(watch)
         assert watch.page.locator("details summary").count() == len(HOSTILE)
 
 
-def test_the_same_page_does_run_and_fetch_what_is_shown_as_it_came(lab: Lab):
+def test_the_same_page_does_run_and_fetch_what_is_shown_as_it_came(lab: Lab, browser: Browser):
     lab.write("raw.ipynb", cells([f"WORKING[{index}]" for index in range(len(WORKING))], SETUP))
-    with watched(lab.url) as watch:
+    with watched(browser, lab.url) as watch:
         lab.run(watch.page, "raw.ipynb", len(WORKING))
         watch.page.wait_for_function("window.__pwned > 0")
         watch.page.evaluate(_PROVOKE)
@@ -109,7 +110,7 @@ def test_the_same_page_does_run_and_fetch_what_is_shown_as_it_came(lab: Lab):
         assert any("evil.example" in url for url in watch.remote)
 
 
-def test_code_mathematics_and_tables_look_right_in_jupyterlab(lab: Lab):
+def test_code_mathematics_and_tables_look_right_in_jupyterlab(lab: Lab, browser: Browser):
     blocks = [f"``````text\n{code}\n``````" for code in CODE]
     blocks += [
         f"1. a\n   - b\n\n     ``````text\n     {code.replace(chr(10), chr(10) + '     ')}\n     ``````"
@@ -118,7 +119,7 @@ def test_code_mathematics_and_tables_look_right_in_jupyterlab(lab: Lab):
     spans = [f"a *b ``{code}`` c* d" for code in CODE if "\n" not in code and "`" not in code]
     texts = [*blocks, *spans, *MATH, *LEGIT.values(), "costs $5 to $10, or $HOME"]
     lab.write("legit.ipynb", cells([f"harmless({text!r})" for text in texts], SETUP))
-    with watched(lab.url) as watch:
+    with watched(browser, lab.url) as watch:
         lab.run(watch.page, "legit.ipynb", len(texts))
         watch.page.wait_for_selector("mjx-container")
         outputs = watch.page.locator(".jp-OutputArea-output.jp-RenderedMarkdown")
@@ -137,7 +138,7 @@ def test_code_mathematics_and_tables_look_right_in_jupyterlab(lab: Lab):
         assert watch.remote == []
 
 
-def test_hostile_replies_run_no_script_and_fetch_nothing_in_exported_html(tmp_path: Path):
+def test_hostile_replies_run_no_script_and_fetch_nothing_in_exported_html(browser: Browser, tmp_path: Path):
     def output(text: str) -> nbformat.NotebookNode:
         return nbformat.v4.new_output("display_data", data={"text/markdown": text})
 
@@ -150,7 +151,7 @@ def test_hostile_replies_run_no_script_and_fetch_nothing_in_exported_html(tmp_pa
     page = tmp_path / "exported.html"
     exporter = HTMLExporter(mathjax_url="", require_js_url="", mermaid_js_url="", jquery_url="")
     page.write_text(exporter.from_notebook_node(nbformat.v4.new_notebook(cells=[cell]))[0])
-    with watched("file://") as watch:
+    with watched(browser, "file://") as watch:
         watch.page.goto(page.as_uri())
         watch.page.evaluate(_PROVOKE)
         assert watch.page.evaluate(_FOREIGN_ELEMENTS) == []

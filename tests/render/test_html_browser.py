@@ -11,6 +11,7 @@ import pytest
 from hostile_replies import HOSTILE, WORKING
 from jupyterlab_kit import Watch, watched
 from nbconvert import HTMLExporter
+from playwright.sync_api import Browser
 from test_html import PNG, everywhere
 from test_html import REPLY as TAME
 
@@ -43,10 +44,10 @@ _STYLE = re.compile("<style>.*?</style>", re.DOTALL)
 
 
 @pytest.fixture
-def watch(tmp_path: Path) -> Iterator[Watch]:
+def watch(browser: Browser, tmp_path: Path) -> Iterator[Watch]:
     page = tmp_path / "chat.html"
     page.write_text(f"<!doctype html><style>{code_css()}</style><body></body>")
-    with watched("file://") as watching:
+    with watched(browser, "file://") as watching:
         watching.page.goto(page.as_uri())
         yield watching
 
@@ -77,7 +78,9 @@ def test_the_same_page_does_run_and_fetch_what_is_inserted_raw(watch: Watch):
     assert any("evil.example" in url for url in watch.remote)
 
 
-def test_hostile_transcripts_run_no_script_and_fetch_nothing_in_exported_html(tmp_path: Path):
+def test_hostile_transcripts_run_no_script_and_fetch_nothing_in_exported_html(
+    browser: Browser, tmp_path: Path
+):
     def entry(text: str) -> Entry:
         tool = ToolUseBlock("1", text, {"command": text}, state="ok", result=text)
         return Entry(text, [TextBlock(text), tool, ToolResultBlock("1", text, images=[PNG])], text)
@@ -88,7 +91,7 @@ def test_hostile_transcripts_run_no_script_and_fetch_nothing_in_exported_html(tm
     page = tmp_path / "exported.html"
     exporter = HTMLExporter(mathjax_url="", require_js_url="", mermaid_js_url="", jquery_url="")
     page.write_text(exporter.from_notebook_node(nbformat.v4.new_notebook(cells=[cell]))[0])
-    with watched("file://") as watch:
+    with watched(browser, "file://") as watch:
         watch.page.goto(page.as_uri())
         watch.page.evaluate(_PROVOKE)
         assert watch.page.locator(".cnb-transcript > details").count() == len(HOSTILE + WORKING)
