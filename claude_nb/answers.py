@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from claude_nb.errors import ClaudeNbError
 from claude_nb.prompt_line import PromptLineError
+
+if TYPE_CHECKING:
+    from claude_nb.reply import Block
 
 _T = TypeVar("_T")
 
@@ -22,11 +25,18 @@ class Table:
     notes: Sequence[str] = ()
 
 
+@dataclass(frozen=True)
+class Exchanges:
+    """What was said: each prompt with what came of it."""
+
+    pairs: Sequence[tuple[str, Sequence[Block]]]
+
+
 class Verbatim(str):
     """Text that is shown exactly as it is."""
 
 
-Answer = Table | str | None
+Answer = Table | Exchanges | str | None
 
 
 class Mistake(PromptLineError):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from claude_nb.answers import Answer, Exchanges
+from claude_nb.notices import recorded_block
 from claude_nb.recorded import messages
-from claude_nb.reply import result_text
+from claude_nb.reply import Block, PrintedBlock, TextBlock, result_text
 
 if TYPE_CHECKING:
     from claude_nb.session import Session
@@ -17,39 +19,38 @@ _ARGUMENTS = re.compile(r"<command-args>(.*?)</command-args>", re.DOTALL)
 _PRINTED = re.compile(r"<local-command-std(?:out|err)>(.*?)</local-command-std(?:out|err)>", re.DOTALL)
 _NOT_SAID = (
     "<local-command-caveat>",
+    "<task-notification>",
     "This session is being continued from a previous conversation",
     "[Request interrupted by user",
 )
 
 
-def exchanges(session: Session) -> list[tuple[str, str]]:
+def exchanges(session: Session) -> list[tuple[str, list[Block]]]:
     """Prompt and reply of each turn, the first one first."""
-    pairs: list[tuple[str, str]] = []
+    pairs: list[tuple[str, list[Block]]] = []
+    early: list[Block] = []
     for message in messages(session.transcript):
+        beside = recorded_block(message)
+        if beside is not None:
+            (pairs[-1][1] if pairs else early).append(beside)
+            continue
         content: Any = message.get("message")
         text = _text(content.get("content") if isinstance(content, dict) else content)
         if not text or said_by_nobody(text):
             continue
-        said = printed(text)
-        if message["type"] == "user" and said is None:
-            pairs.append((as_typed(text), ""))
+        output = printed(text)
+        if message["type"] == "user" and output is None:
+            pairs.append((as_typed(text), early))
+            early = []
         elif pairs:
-            prompt, reply = pairs[-1]
-            said = text if said is None else said
-            pairs[-1] = (prompt, "\n\n".join(part for part in (reply, said) if part))
+            pairs[-1][1].append(TextBlock(text) if output is None else PrintedBlock(output))
     return pairs
 
 
-def told(session: Session, number: int) -> str:
-    """The last exchanges as Markdown, not yet made harmless."""
+def told(session: Session, number: int) -> Answer:
+    """The last exchanges."""
     pairs = exchanges(session)[-number:]
-    if not pairs:
-        return f"Nothing was said in {session.name} yet."
-    return "\n\n".join(f"> {_quoted(prompt)}\n\n{reply}" for prompt, reply in pairs)
-
-
-def _quoted(prompt: str) -> str:
-    return prompt.replace("\n", "\n> ")
+    return Exchanges(pairs) if pairs else f"Nothing was said in {session.name} yet."
 
 
 def said_by_nobody(text: str) -> bool:

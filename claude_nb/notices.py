@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from claude_nb.reply import NoticeBlock
+from claude_nb.reply import NoticeBlock, PrintedBlock
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +72,9 @@ _FOR_CLIENTS = frozenset(
 _KEYS = re.compile(r"\s*\u00b7\s*(?:ctrl|alt|shift|esc|tab)\b[^\u00b7]*$", re.IGNORECASE)
 _LOST = {"transcript": "the last part of the conversation", "global_config": "its settings"}
 _FULL = {"ENOSPC": "the disk is full", "EDQUOT": "the disk quota is used up"}
+# What Claude Code puts in Claude's place where there is nothing to say.
+NO_RESPONSE = "No response requested."
+_PRINTED = re.compile(r"<local-command-stdout>(.*)</local-command-stdout>", re.DOTALL)
 # What a hook answers, if it answers in JSON.
 _MOST_JSON = 100_000
 _unknown: set[str] = set()
@@ -103,11 +106,38 @@ def notice_of(subtype: str, data: Data) -> NoticeBlock | None:
     return NoticeBlock(_one_line(text), subtype)
 
 
-def recorded_notice(entry: Data) -> NoticeBlock | None:
-    """What an entry of a transcript told the person when it was written; None if it told nothing."""
-    if entry.get("type") == "attachment":
-        return _attachment(_mapping(entry.get("attachment")))
+def recorded_block(entry: Data) -> NoticeBlock | PrintedBlock | None:
+    """What an entry of a transcript told the person beside the conversation; None if it told nothing."""
+    match entry.get("type"):
+        case "attachment":
+            return _attachment(_mapping(entry.get("attachment")))
+        case "system":
+            return _recorded(entry)
+        case "assistant" if (words := synthetic_words(entry)) is not None and words != NO_RESPONSE:
+            return NoticeBlock(words, "api_error", "warning")
+    return None
+
+
+def is_placeholder(entry: Data) -> bool:
+    """An entry of a transcript stands in Claude's place where there was nothing to say."""
+    return synthetic_words(entry) == NO_RESPONSE
+
+
+def synthetic_words(entry: Data) -> str | None:
+    """What Claude Code says in Claude's place; None if it is Claude who says it."""
+    message = _mapping(entry.get("message"))
+    if message.get("model") != "<synthetic>":
+        return None
+    content = message.get("content")
+    parts = content if isinstance(content, list) else [{"text": content}]
+    return _one_line(" ".join(str(_mapping(part).get("text") or "") for part in parts))
+
+
+def _recorded(entry: Data) -> NoticeBlock | PrintedBlock | None:
     subtype = str(entry.get("subtype"))
+    if subtype == "local_command":
+        printed = _PRINTED.fullmatch(str(entry.get("content")).strip())
+        return PrintedBlock(printed[1].strip(), done=True) if printed and printed[1].strip() else None
     if subtype not in _WRITERS:  # a transcript holds much else
         return None
     renamed = {_snake(key): value for key, value in entry.items()}

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from claude_nb.notices import is_placeholder, recorded_block
 from claude_nb.transcript import last_entries
 
 Message = dict[str, Any]
@@ -45,7 +46,8 @@ def _read_back(transcript: Path, enough: Callable[[Message], bool]) -> tuple[lis
             entries.append(entry)
             if id == parent or (not way and _is_said(entry)):
                 way.add(id)
-                parent = entry.get("parentUuid")
+                # A compaction begins anew, and names what it goes on from.
+                parent = entry.get("parentUuid") or entry.get("logicalParentUuid")
                 if (_is_said(entry) and enough(entry)) or not parent:
                     break
     except FileNotFoundError:
@@ -68,9 +70,15 @@ def _with_forks(entries: Iterable[Message], way: set[str]) -> list[Message]:
 
 
 def _is_said(entry: Message) -> bool:
-    """A message of the conversation itself: not a subagent's, not what Claude Code adds for Claude."""
-    hidden = entry.get("isMeta") or entry.get("isSidechain") or entry.get("teamName")
-    return entry.get("type") in ("user", "assistant") and not hidden
+    """A message of the conversation itself: not a subagent's, not what Claude Code adds for Claude.
+
+    What it tells the person beside the conversation is said, too.
+    """
+    if entry.get("isMeta") or entry.get("isSidechain") or entry.get("teamName"):
+        return False
+    if entry.get("type") in ("user", "assistant"):
+        return not is_placeholder(entry)
+    return recorded_block(entry) is not None
 
 
 def _response(entry: Message) -> str | None:

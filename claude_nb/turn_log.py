@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from claude_nb.notices import ending_notice, hook_words, refusal, told_by
+from claude_nb.notices import NO_RESPONSE, ending_notice, hook_words, refusal, told_by
 from claude_nb.reply import (
     Block,
     NoticeBlock,
@@ -354,8 +354,6 @@ class TurnLog:
         return [told]
 
 
-# What Claude Code puts in Claude's place where there is nothing to say.
-NO_RESPONSE = "No response requested."
 # How Claude Code marks what a command such as `/compact` printed.
 _COMMAND_OUTPUT = re.compile(r"<local-command-stdout>(.*?)</local-command-stdout>", re.DOTALL)
 

@@ -186,9 +186,15 @@ def test_claude_codes_own_commands_are_passed_on_and_what_they_say_is_shown(kern
     command(kernel, "/new own")
     kernel.run("%claude ECHO one")
     kernel.run("%claude ECHO two")
-    assert "Compacted" in kernel.run("%claude /compact").markdown
+    usage = kernel.run("%claude /usage").markdown
+    assert usage.startswith("```\nEstimated cost:")
+    compacted = "> \u2139 The conversation was compacted"
+    assert kernel.run("%claude /compact").markdown.startswith(compacted)
     kernel.run("%claude ECHO after")
     history = kernel.run("%claude /history").markdown
+    assert "ECHO one" in history, "from before it was compacted"
+    assert compacted in history
+    assert usage.splitlines()[1] in history.splitlines(), "in a line of its own"
     assert "ECHO after" in history
     assert "command-name" not in history
     assert "being continued" not in history

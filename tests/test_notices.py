@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from claude_nb.chat.past import past_turns
 from claude_nb.errors import PromptRefused, SafetyStop
 from claude_nb.offline import OfflineAPI
+from claude_nb.reply import Block, NoticeBlock
 from claude_nb.session_manager import SessionManager
 
 pytestmark = pytest.mark.cli
@@ -99,6 +101,11 @@ def hooks(folder: Path) -> dict[str, Any]:
     return {event: [{"hooks": [command]}] for event in ("SessionStart", "UserPromptSubmit", "PostToolUse")}
 
 
+def recorded_notices(blocks: list[Block]) -> list[str]:
+    """What the chat shows of them after a restart."""
+    return [block.text for block in blocks if isinstance(block, NoticeBlock)]
+
+
 def ask(manager: SessionManager, prompt: str, name: str = "a") -> Any:
     return manager.session(name).ask(prompt).result(PATIENCE)
 
@@ -123,6 +130,9 @@ def test_hooks_speak_stop_and_refuse_in_their_own_words_alone(
         assert "PRIVATE" not in str(refused.value.reply.blocks)
     assert len(offline.requests) == before
     assert ask(manager, "ECHO").text == "fine"
+    past = {turn.prompt: turn.blocks for turn in past_turns(manager.session("a"))}
+    assert recorded_notices(past["hello"]) == first.notices
+    assert recorded_notices(past["run a command"])[0] == stopped.notices[0]
 
 
 def test_nothing_of_an_attempt_that_broke_is_left_in_the_reply(manager: SessionManager) -> None:
@@ -156,6 +166,10 @@ def test_commands_of_claude_codes_own_print_lines_and_compacting_is_told_with_it
     (block,) = ask(manager, "/compact").blocks
     assert block.type == "notice"
     assert block.text.startswith("The conversation was compacted (")
+    past = past_turns(manager.session("a"))
+    assert [turn.prompt for turn in past] == ["hello", "/usage", "and more", "/compact"]
+    assert [b.text for b in past[1].blocks] == [usage.text]
+    assert block.text in recorded_notices([b for turn in past for b in turn.blocks])
     assert ask(manager, "/context").blocks[0].is_markdown
     assert ask(manager, "/clear").notices == [
         "A new conversation was begun; Claude has forgotten the old one."

@@ -15,7 +15,7 @@ from claude_agent_sdk import (
     UserMessage,
 )
 
-from claude_nb.notices import ending_notice, hook_words, notice_of, recorded_notice, refusal
+from claude_nb.notices import ending_notice, hook_words, notice_of, recorded_block, refusal
 from claude_nb.reply import result_text
 from claude_nb.turn_log import TurnLog
 
@@ -151,14 +151,14 @@ def test_a_transcript_tells_the_same_notices() -> None:
         "content": "Conversation compacted",
         "compactMetadata": {"trigger": "manual", "preTokens": 13_602, "postTokens": 2_805},
     }
-    notice = recorded_notice(entry)
+    notice = recorded_block(entry)
     assert notice is not None
     assert notice.text == "The conversation was compacted (14k to 3k tokens)."
     hook = {"type": "hook_system_message", "hookName": "SessionStart:startup", "content": "welcome"}
-    notice = recorded_notice({"type": "attachment", "attachment": hook})
+    notice = recorded_block({"type": "attachment", "attachment": hook})
     assert notice is not None
     assert notice.text == "SessionStart says: welcome"
-    assert recorded_notice({"type": "system", "subtype": "api_error", "content": "x"}) is None
+    assert recorded_block({"type": "system", "subtype": "api_error", "content": "x"}) is None
 
 
 def test_marks_that_claude_code_makes_for_claude_are_not_shown() -> None:

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from claude_nb.history import as_typed, printed, said_by_nobody
+from claude_nb.notices import recorded_block
 from claude_nb.recorded import Message, messages
 from claude_nb.reply import (
     Block,
+    NoticeBlock,
+    PrintedBlock,
     Reply,
     TextBlock,
     ThinkingBlock,
@@ -47,10 +50,16 @@ def past_turns(session: Session, *, but: Collection[str] = (), most: int | None 
     """The last `most`, or all that there are, the first one first; then without the turns of these ids."""
     turns: list[PastTurn] = []
     tools: dict[str, ToolUseBlock] = {}
+    early: list[Block] = []
     for message in messages(session.transcript, _begins(most)):
+        beside = recorded_block(message)
+        if beside is not None:
+            (turns[-1].blocks if turns else early).append(beside)
+            continue
         parts = _parts(message)
         if message["type"] == "user" and (prompt := _prompt(parts)):
-            turns.append(PastTurn(message["uuid"], prompt))
+            turns.append(PastTurn(message["uuid"], prompt, early))
+            early = []
         elif turns:
             turns[-1].blocks += _blocks(parts, message["type"] == "assistant", tools)
     found = [turn for turn in turns if turn.id not in but]
@@ -68,8 +77,8 @@ def _end_all(turns: Sequence[PastTurn], session: Session) -> None:
 
 
 def _has_answer(turn: PastTurn) -> bool:
-    """Claude had the last word."""
-    return bool(turn.blocks) and isinstance(turn.blocks[-1], TextBlock)
+    """Claude had the last word, or Claude Code says why not."""
+    return bool(turn.blocks) and isinstance(turn.blocks[-1], TextBlock | NoticeBlock)
 
 
 def _begins(most: int | None) -> Callable[[Message], bool]:
@@ -105,8 +114,11 @@ def _blocks(parts: list[dict[str, Any]], claude: bool, tools: dict[str, ToolUseB
         match part.get("type"):
             case "text":
                 text = str(part.get("text", ""))
-                said = text if claude else printed(text)
-                found += [TextBlock(said, done=True)] if said else []
+                output = None if claude else printed(text)
+                if claude and text:
+                    found.append(TextBlock(text, done=True))
+                elif output:
+                    found.append(PrintedBlock(output, done=True))
             case "thinking" if claude:
                 found.append(ThinkingBlock(str(part.get("thinking", "")), done=True))
             case "tool_use":

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from claude_nb.answers import Answer, Table
+    from claude_nb.answers import Answer, Exchanges, Table
 
 _QUOTED = re.compile("&#96;(.+?)&#96;")
 
@@ -21,17 +21,31 @@ def show_answer(shell: Any, answer: Answer) -> None:
     if isinstance(answer, str) and ("\n" not in answer or isinstance(answer, Verbatim)):
         print(_visible(answer))
     elif getattr(shell, "kernel", None) is None:
-        print(_visible(answer) if isinstance(answer, str) else as_text(answer))
+        _print(answer)
     else:
         _display(answer)
 
 
-def _display(answer: Table | str) -> None:
+def _print(answer: Table | Exchanges | str) -> None:
+    from claude_nb.answers import Exchanges
+    from claude_nb.render.exchanges import exchanges_text
+
+    if isinstance(answer, Exchanges):
+        print(exchanges_text(answer))
+    else:
+        print(_visible(answer) if isinstance(answer, str) else as_text(answer))
+
+
+def _display(answer: Table | Exchanges | str) -> None:
     from IPython.display import display
 
+    from claude_nb.answers import Exchanges
+    from claude_nb.render.exchanges import exchanges_markdown
     from claude_nb.render.harmless import harmless
 
-    if isinstance(answer, str):
+    if isinstance(answer, Exchanges):
+        display({"text/markdown": exchanges_markdown(answer)}, raw=True)
+    elif isinstance(answer, str):
         display({"text/markdown": harmless(answer)}, raw=True)
     else:
         display({"text/markdown": as_markdown(answer), "text/plain": as_text(answer)}, raw=True)
