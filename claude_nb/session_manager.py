@@ -134,6 +134,8 @@ class SessionManager(Configuration):
     def archive(self, name: str | None = None) -> None:
         """Stop a session and hide it from `/sessions`; its record and conversation stay."""
         session = self.existing(name)
+        # Whoever still has the session, such as another chat, starts nothing that this kernel has let go of.
+        self.portal.call(session.conversation.close, "it was archived")
         self.wait_until_stopped(session, session.stop())
         session.record.archived = True
         self.keeper.save(session)

@@ -122,16 +122,50 @@ def test_a_fork_has_what_was_said_and_goes_its_own_way(page: Page) -> None:
     assert page.state["session"] == old
 
 
-def test_an_archived_session_is_gone_from_the_menu_and_the_chat_goes_on_with_another(page: Page) -> None:
-    old = page.state["session"]
+def test_an_archived_session_is_let_go_of_everywhere_and_brought_back_with_undo(page: Page) -> None:
+    own = page.kernel.eval(f"{MANAGER}.session().name").strip("'")
+    page.say("switch", name=own)
+    page.until(lambda: page.state["session"] == own)
     ask(page, "ECHO one")
+    other = chat(page.kernel, own)
+    held = f"{MANAGER}.session({own!r})"
+    page.run(f"held = {held}")
     page.say("archive")
-    page.until(lambda: page.state["session"] != old and old not in names(page))
+    page.until(lambda: page.state["session"] != own and own not in names(page) and page.kinds("answer"))
     now = page.state["session"]
+    assert page.kernel.eval(f"{MANAGER}.session().name, {MANAGER}.session().record.listed") == repr(
+        (now, True)
+    )
+    assert page.html("prompt") == []
+    # Who still shows it, or has it, cannot go on with it behind the back of what bears its name.
+    other.say("send", text="ECHO into the archive")
+    other.until(lambda: other.failed)
+    assert "it was archived" in other.failed[0]["text"]
+    assert page.kernel.eval("held.pid is None") == "True"
     page.say("send", text="ECHO after the archive")
-    page.until(lambda: "ECHO after the archive" in page.html("prompt") and page.state["state"] == "idle")
-    assert page.kernel.eval(f"{MANAGER}.sessions[{MANAGER}.session({now!r}).record.id].name") == repr(now)
+    page.until(lambda: "ECHO after the archive" in answered(page))
+    (answer,) = page.kinds("answer")
+    assert answer["more"] == {"undo": own}
+    page.say("switch", name=answer["more"]["undo"])
+    page.until(lambda: page.state["session"] == own and page.html("prompt") == ["ECHO one"])
+    ask(page, "ECHO two")
+    assert names(page).count(own) == 1
     assert page.failed == []
+
+
+def test_a_failure_in_a_chat_is_said_and_the_chat_goes_on(page: Page) -> None:
+    session = f"{MANAGER}.session({page.state['session']!r})"
+    page.run(
+        "from ipywidgets import Widget\n"
+        f"(shown,) = [w for w in Widget.widgets.values() if w.model_id == {page.id!r}]\n"
+        "shown.observe(lambda change: 1 / 0, 'state')"
+    )
+    ask(page, "ECHO beside a faulty observer")
+    page.run(f"models = {session}.models; {session}.models = [None]")
+    page.until(lambda: any("AttributeError" in html and "goes on" in html for html in page.html("notice")))
+    page.run(f"{session}.models = models")
+    ask(page, "ECHO after the failure")
+    assert len(page.kinds("notice")) == 1
 
 
 @pytest.mark.parametrize("how", ["%%claude -n -s {name}\nECHO new", "/clear"])

@@ -81,7 +81,10 @@ class Actions:
 
     def _run(self) -> None:
         while (action := self._waiting.get()) is not None:
-            action()
+            try:
+                action()
+            except Exception:  # telling of a failure has failed, as when the chat was closed
+                log.exception("an action of a chat failed")
 
     def _try(self, kind: str, id: str, content: Content) -> None:
         try:
@@ -165,15 +168,7 @@ class Actions:
         self._chat.show(self._chat.manager.fork(self._chat.shown.name, name))
 
     def _archive(self, content: Content) -> None:
-        """The chat goes on with the session that `%claude` talks to."""
-        manager, old = self._chat.manager, self._chat.shown.name
-        others = [info.name for info in manager.overview() if info.name != old and _can_be_had(info.state)]
-        manager.archive(old)
-        self._chat.session = (manager.existing(others[0]) if others else manager.session()).name
-
-
-def _can_be_had(state: str) -> bool:
-    return not state.startswith("in use")
+        self._chat.archive()
 
 
 def _text(content: Content, key: str, most: int = 200) -> str:

@@ -7,6 +7,7 @@ difference, no more often than a page can draw and a Jupyter server lets pass.
 
 from __future__ import annotations
 
+import hashlib
 import html
 import json
 import logging
@@ -15,6 +16,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -22,7 +24,8 @@ from claude_nb.asking.parts import seen
 from claude_nb.chat.head import head
 from claude_nb.chat.log import ChatLog, Entry, Op
 from claude_nb.chat.past import PastTurn, past_turns
-from claude_nb.chat.turns import Shown, TurnView, entries_of
+from claude_nb.chat.turns import Shown, TurnView, entries_of, entries_or_failure
+from claude_nb.render.html import notice_html
 from claude_nb.render.html_answer import answer_html
 from claude_nb.render.throttle import KERNEL_BUDGET, Throttle
 
@@ -44,6 +47,8 @@ _MOST_TURNS = 300
 _HEARTBEAT = 1.0
 # An update costs its message as well as what is in it.
 _GAP = 0.1
+# After a failure; doubled each time that there is another at once.
+_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
 
 class Listener(Protocol):
@@ -51,6 +56,9 @@ class Listener(Protocol):
 
     def patch(self, change: dict[str, Any]) -> None:
         """The log has changed: `feed`, `rev` (the number of its state now), `ops`, `more` (earlier turns)."""
+
+    def restarted(self, snapshot: dict[str, Any]) -> None:
+        """The log may have changed in a way that was not told: this is all of it."""
 
     def head_changed(self, head: dict[str, Any]) -> None:
         """What stands around the log has changed."""
@@ -124,11 +132,14 @@ class Feed:
         """Something may have changed."""
         self._changed.set()
 
-    def answer(self, command: str, answer: Answer) -> None:
-        """Show a command that a person typed and what came of it, below all that is there."""
+    def answer(self, command: str, answer: Answer, **more: Any) -> None:
+        """Show a command that a person gave and what came of it, below all that is there.
+
+        `more` is for the page: `undo` is the name of a session that was archived.
+        """
         turn = f"command-{secrets.token_hex(6)}"
         said = f'<div class="cnb-typed">{html.escape(seen(command))}</div>'
-        self._answers.append(Entry(f"{turn}/answer", turn, "answer", said + answer_html(answer)))
+        self._answers.append(Entry(f"{turn}/answer", turn, "answer", said + answer_html(answer), more=more))
         self.look()
 
     def show_earlier(self) -> None:
@@ -187,6 +198,7 @@ class Feed:
         self.session.followers.append(self._follow)
         self.session.observe(self._on_state, "state")
         throttle = Throttle(time.monotonic(), KERNEL_BUDGET)
+        failures = 0
         try:
             self._begin()
             while True:
@@ -194,17 +206,42 @@ class Feed:
                 self._changed.clear()
                 if self._is_over():
                     return
-                length = self._step()
+                try:
+                    length = self._step()
+                    failures = 0
+                except Exception as error:
+                    log.exception("the chat of %r failed and goes on", self.session.name)
+                    self._failed(error)
+                    # What fails each time must not keep the kernel busy.
+                    time.sleep(min(_PAUSE * 2**failures, _LONGEST_PAUSE))
+                    failures += 1
+                    continue
                 if length:
                     now = time.monotonic()
                     for _ in self._listeners[1:]:  # each chat is told in a message of its own
                         throttle.sent(now)
                     time.sleep(max(_GAP, throttle.due(now, length)))
-        except Exception:
-            log.exception("the chat of %r is no longer up to date", self.session.name)
         finally:
             self.session.followers.remove(self._follow)
             self.session.unobserve(self._on_state, "state")
+
+    def _failed(self, error: Exception) -> None:
+        """Say so, once for each kind of failure, and tell all anew: some change may have been lost."""
+        words = f"claude_nb failed in this chat: {error!r}. It goes on; please report this."
+        with self._lock:
+            turn = f"failure-{hashlib.sha256(words.encode()).hexdigest()[:16]}"
+            self._log.update(turn, [Entry(f"{turn}/notice", turn, "notice", notice_html(words, "error"))])
+            self.rev += 1
+            listeners = self._listeners
+        self._tell(listeners, lambda listener: listener.restarted(self.snapshot()))
+
+    def _tell(self, listeners: list[Listener], tell: Callable[[Listener], None]) -> None:
+        """Each one alone: what an observer of one chat does wrong is no affair of the others."""
+        for listener in listeners:
+            try:
+                tell(listener)
+            except Exception:
+                log.exception("a chat of %r could not be told what has changed", self.session.name)
 
     def _is_over(self) -> bool:
         with self._lock:
@@ -231,19 +268,16 @@ class Feed:
             listeners = self._listeners
             turns_changed, self._turns_changed = self._turns_changed, False
         if ops:
-            for listener in listeners:
-                listener.patch(change)
+            self._tell(listeners, lambda listener: listener.patch(change))
         if turns_changed:
-            for listener in listeners:
-                listener.turns_changed()
+            self._tell(listeners, lambda listener: listener.turns_changed())
         self._tell_head(listeners)
         now = time.monotonic()
         if ops:
             self._told_at = now
         elif self._head["state"] in ("busy", "waiting") and now - self._told_at > _HEARTBEAT / 2:
             self._told_at = now
-            for listener in listeners:
-                listener.beat()
+            self._tell(listeners, lambda listener: listener.beat())
         return len(json.dumps(ops)) if ops else 0
 
     def _begun(self) -> list[Op]:
@@ -267,7 +301,7 @@ class Feed:
         for key, view in list(self._live.items()):
             ended = view.turn.reply is not None  # asked first: it may end while it is looked at
             over = ended and view.turn not in list(self.session.conversation.attribution.tasks.values())
-            ops += self._log.update(key, view.entries())
+            ops += self._log.update(key, entries_or_failure(view))
             if ended and key not in self._going_on:
                 self._going_on.add(key)
                 self._note_usage(view.turn)
@@ -343,8 +377,7 @@ class Feed:
         now = self.head
         if now != self._head:
             self._head = now
-            for listener in listeners:
-                listener.head_changed(now)
+            self._tell(listeners, lambda listener: listener.head_changed(now))
 
 
 # By the id of the session's object, which lives as long as its feed.

@@ -45,7 +45,8 @@ def steer(chat: ChatWidget, request: Request) -> bool:
     except ClaudeNbError as error:
         error.args = (as_said_in_a_chat(str(error)),)
         raise
-    chat.feed.answer(request.prompt.strip(), _in_words_of_a_chat(answer))
+    if answer is not None:
+        chat.feed.answer(request.prompt.strip(), _in_words_of_a_chat(answer))
     chat.feed.look()
     chat.list_sessions()
     return True
@@ -94,8 +95,17 @@ def _new(chat: ChatWidget, request: Request) -> Answer:
     return answer
 
 
+def _archive(chat: ChatWidget, request: Request) -> Answer:
+    words = split_arguments(request.arguments)
+    if words and words != [chat.shown.name]:
+        return _run(chat, request)
+    chat.archive()
+    return None
+
+
 _IN_CHAT: dict[str, Callable[[ChatWidget, Request], Answer]] = {
     "help": _help,
     "switch": _switch,
     "new": _new,
+    "archive": _archive,
 }

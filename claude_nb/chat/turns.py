@@ -6,6 +6,7 @@ A turn under way and one that was read from the record (`past.py`) are shown ali
 from __future__ import annotations
 
 import html
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -33,6 +34,8 @@ from claude_nb.words import counted
 if TYPE_CHECKING:
     from claude_nb.asking.desk import Pending
     from claude_nb.kernel.execute import Execution
+
+log = logging.getLogger(__name__)
 
 _ENDINGS = {
     Status.INTERRUPTED: "Interrupted",
@@ -289,4 +292,16 @@ def _end_words(reply: Reply) -> str:
 
 def entries_of(turns: Sequence[Shown]) -> list[tuple[str, list[Entry]]]:
     """The entries of turns that change no more."""
-    return [(turn.id, TurnView(turn).entries()) for turn in turns]
+    return [(turn.id, entries_or_failure(TurnView(turn))) for turn in turns]
+
+
+def entries_or_failure(view: TurnView[Any]) -> list[Entry]:
+    """The turn's entries, or one that says that it cannot be shown: the other turns can."""
+    try:
+        return view.entries()
+    except Exception as error:
+        log.exception("turn %s cannot be shown in a chat", view.key)
+        words = (
+            f"claude_nb cannot show this turn: {error!r}. Please report this. `/history` has what was said."
+        )
+        return [Entry(f"{view.key}/failed", view.key, "notice", notice_html(words, "error"))]

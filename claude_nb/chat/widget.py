@@ -8,6 +8,7 @@ change it, numbered; where one is missing it asks for all again (`static/chat.js
 from __future__ import annotations
 
 import contextlib
+import logging
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -24,6 +25,7 @@ from claude_nb.chat.head import state_of
 from claude_nb.chat.saved import SavedChat, view_bundle
 from claude_nb.chat.steering import steer
 from claude_nb.kernel.surroundings import Stage
+from claude_nb.names import quoted
 from claude_nb.prompt_line import parse_prompt
 from claude_nb.render.html import code_css
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from claude_nb.session import Session
     from claude_nb.session_manager import SessionManager
     from claude_nb.turn import Turn
+
+log = logging.getLogger(__name__)
 
 _STATIC = Path(__file__).resolve().parents[1] / "static"
 
@@ -180,6 +184,14 @@ class ChatWidget(anywidget.AnyWidget):
         with contextlib.suppress(RuntimeError):  # the manager has ended
             self.manager.portal.call(function)
 
+    def archive(self) -> None:
+        """Archive the session that is shown and go on with the one that `%claude` talks to."""
+        name = self.shown.name
+        self.manager.archive(name)
+        self.show(self.manager.session())
+        words = f"{name} is archived; this is {self.shown.name}. `/switch {quoted(name)}` brings it back."
+        self.feed.answer("/archive", words, undo=name)
+
     def list_sessions(self) -> None:
         """Look which sessions there are now."""
         mine = {session.name: session for session in self.manager.sessions.values()}
@@ -203,11 +215,18 @@ class ChatWidget(anywidget.AnyWidget):
         """The session is at work."""
         self.send({"kind": "beat"})
 
+    def restarted(self, snapshot: dict[str, Any]) -> None:
+        """These are all messages, whatever was told of them."""
+        self.send({"kind": "all", **snapshot})
+
     def head_changed(self, head: dict[str, Any]) -> None:
         """What stands around them has changed."""
         with self.hold_sync():
             for name, value in head.items():
-                setattr(self, name, value)
+                try:
+                    setattr(self, name, value)
+                except Exception:  # of an observer; the value is set
+                    log.exception("an observer of %r in a chat failed", name)
 
     def turns_changed(self) -> None:
         """A turn is over, or earlier ones were read."""

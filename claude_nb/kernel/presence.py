@@ -17,4 +17,6 @@ def someone_is_there(shell: Any) -> bool:
     if kernel is None:
         return type(shell).__name__ == "TerminalInteractiveShell"
     parent = kernel.get_parent("shell") or {}
+    if parent.get("header", {}).get("msg_type") == "comm_msg":  # of a widget in a page that a person has
+        return True
     return bool(parent.get("content", {}).get("allow_stdin", False))

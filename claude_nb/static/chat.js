@@ -580,6 +580,7 @@ class Chat {
     [...node.querySelectorAll("details")].forEach((details, index) => { if (open[index]) details.open = true; });
     if (entry.kind === "end") node.append(this.end(entry));
     if (entry.more.stop) node.append(this.stopOfCode(entry));
+    if (entry.more.undo) node.append(this.undo(entry.more.undo));
     decorate(node);
   }
 
@@ -587,6 +588,11 @@ class Chat {
     const retry = more.retry && more.status !== "completed"
       ? [this.button("Retry", "cnb-small", () => this.store.say("retry", { turn }))] : [];
     return make("div", { class: "cnb-end", "data-status": more.status }, make("span", {}, more.words), ...retry);
+  }
+
+  // Bring an archived session back.
+  undo(name) {
+    return make("div", { class: "cnb-row" }, this.button("Undo", "cnb-small", () => this.store.say("switch", { name })));
   }
 
   stopOfCode(entry) {
@@ -762,7 +768,8 @@ class Chat {
       this.item(["New session\u2026"], () => this.sessionMenu.ask("Name of the new session", "", (name) => this.store.say("new", { name })), true),
       this.item(["Rename\u2026"], () => this.sessionMenu.ask("New name", here, (name) => this.store.say("rename", { name })), true),
       this.item(["Fork: go on in a copy"], () => this.store.say("fork")),
-      this.item(["Archive"], () => this.store.say("archive"))];
+      this.item(["Archive\u2026"], () => this.sessionMenu.confirm(
+        `Archive ${here}? It is stopped and hidden; its conversation stays.`, "Archive", () => this.store.say("archive")), true)];
   }
 
   listModels() {
@@ -887,6 +894,15 @@ class Menu {
     this.box.replaceChildren(make("div", { class: "cnb-ask" }, input, this.chat.button("OK", "cnb-main", say)));
     input.focus();
     input.select();
+  }
+
+  // A question that is answered by a button; Escape closes the menu, and nothing is done.
+  confirm(question, label, done) {
+    this.asks = true;
+    const yes = this.chat.button(label, "cnb-warn", () => { this.close(); done(); });
+    const no = this.chat.button("Cancel", "", () => this.close());
+    this.box.replaceChildren(make("div", { class: "cnb-hint" }, question), make("div", { class: "cnb-ask" }, yes, no));
+    no.focus();
   }
 
   onKey(event) {
