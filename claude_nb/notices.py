@@ -77,6 +77,8 @@ NO_RESPONSE = "No response requested."
 _PRINTED = re.compile(r"<local-command-stdout>(.*)</local-command-stdout>", re.DOTALL)
 # What a hook answers, if it answers in JSON.
 _MOST_JSON = 100_000
+# Characters of what a hook that fails says last.
+_MOST_SAID = 200
 _unknown: set[str] = set()
 
 
@@ -182,9 +184,18 @@ def hook_words(data: Data) -> tuple[str, NoticeBlock | None]:
     reason = answer.get("stopReason")
     stopped = str(reason) if answer.get("continue") is False and _is_text(reason) else ""
     message = answer.get("systemMessage")
-    if data.get("hook_event") != "SessionStart" or not _is_text(message):
-        return stopped, None
-    return stopped, NoticeBlock(f"SessionStart says: {_one_line(str(message))}", "informational")
+    if data.get("hook_event") == "SessionStart" and _is_text(message):
+        return stopped, NoticeBlock(f"SessionStart says: {_one_line(str(message))}", "informational")
+    return stopped, _failed_hook(data)
+
+
+def _failed_hook(data: Data) -> NoticeBlock | None:
+    """A hook that broke; Claude Code goes on without it. Status 2 is a hook's answer."""
+    if data.get("outcome") != "error" or data.get("exit_code") in (0, 2):
+        return None
+    lines = [line for line in str(data.get("stderr") or "").splitlines() if line.strip()]
+    said = f": {_one_line(lines[-1])[:_MOST_SAID]}" if lines else "."
+    return NoticeBlock(f"The hook {data.get('hook_name')} failed{said}", "hook_failed", "warning")
 
 
 def server_notice(name: str, status: str) -> NoticeBlock | None:
@@ -252,8 +263,8 @@ def _denied(data: Data) -> NoticeBlock:
 
 
 def _notified(data: Data) -> NoticeBlock | None:
-    if not _is_text(data.get("text")):
-        return None
+    if not _is_text(data.get("text")) or data.get("key") == "stop-hook-error":
+        return None  # which one, and why, is told as for every other hook
     urgent = data.get("priority") in ("high", "immediate")
     return NoticeBlock(
         _KEYS.sub("", _one_line(data["text"])), "notification", "warning" if urgent else "info"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kernel_kit import Kernel
 
 from claude_nb.chat.past import past_turns
 from claude_nb.errors import PromptRefused, SafetyStop
@@ -201,3 +202,18 @@ def test_a_server_that_fails_or_does_not_answer_is_named(manager: SessionManager
     assert mute in {f"MCP server 'mute' has {how}, {missing}" for how in ("failed", "not answered")}
     assert ask(manager, "hello").notices == [], "once is enough"
     assert "weather: failed (" in manager.status(manager.session("a"))["MCP servers"]
+
+
+@pytest.mark.kernel
+def test_a_notebook_with_notices_is_the_same_in_a_second_run(headless: Kernel) -> None:
+    runs = [
+        [
+            headless.run(f"%claude {prompt}").markdown
+            for prompt in ("-n something dangerous", "break in mid-reply")
+        ]
+        for _ in range(2)
+    ]
+    assert runs[0] == runs[1]
+    dangerous, broken = runs[0]
+    assert "\n\n> \u2139 Opus" in dangerous
+    assert broken == "The whole answer."

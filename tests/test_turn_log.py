@@ -144,6 +144,15 @@ def test_a_turn_that_ends_early_names_why() -> None:
     assert "some_new_reason" in unknown.text
 
 
+def test_a_hook_that_breaks_is_named_and_one_that_answers_is_not() -> None:
+    broken = {"hook_name": "Stop", "outcome": "error", "exit_code": 1, "stderr": "Traceback\nKeyError: 'x'\n"}
+    _, notice = hook_words(broken)
+    assert notice is not None
+    assert notice.text == "The hook Stop failed: KeyError: 'x'"
+    assert hook_words({**broken, "exit_code": 2})[1] is None
+    assert hook_words({"hook_name": "Stop", "outcome": "success", "exit_code": 0, "stderr": "hm"})[1] is None
+
+
 def test_a_transcript_tells_the_same_notices() -> None:
     entry = {
         "type": "system",

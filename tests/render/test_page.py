@@ -11,8 +11,11 @@ from typing import cast
 
 import pytest
 
+from claude_nb.chat.log import ChatLog, applied
+from claude_nb.chat.turns import TurnView
+from claude_nb.render.live import BEGINS_AGAIN, Terminal
 from claude_nb.render.page import MOST_SHOWN, Page
-from claude_nb.reply import Block, TextBlock, ThinkingBlock, ToolUseBlock
+from claude_nb.reply import Block, NoticeBlock, PrintedBlock, TextBlock, ThinkingBlock, ToolUseBlock
 from claude_nb.session import Session
 from claude_nb.turn import Turn
 
@@ -102,3 +105,35 @@ def test_two_threads_that_ask_at_once_each_get_the_whole_text() -> None:
             final = page.final()
             assert final == whole
             assert live.result().startswith(whole + "\n\n<small>")
+
+
+def test_what_an_attempt_that_broke_had_shown_is_gone_from_cell_and_chat() -> None:
+    turn = Turn(cast("Session", None), "a prompt")
+    page, chat, log = Page(turn, "normal"), TurnView(turn), ChatLog()
+    half = TextBlock("Half a sentence")
+    turn.log.blocks = [TextBlock("kept", done=True), half]
+    assert "Half a sentence" in page.live(1.0)
+    shown = applied([], log.update(turn.id, chat.entries()))
+    turn.log.blocks = [turn.log.blocks[0], TextBlock("All of it", done=True), NoticeBlock("and so on", "x")]
+    assert page.final() == "kept\n\nAll of it\n\n> \u2139 and so on"
+    shown = applied(shown, log.update(turn.id, chat.entries()))
+    assert [entry["kind"] for entry in shown] == ["prompt", "text", "text", "notice"]
+    assert "Half" not in str(shown)
+
+
+def test_a_terminal_says_that_the_reply_begins_again(capsys: pytest.CaptureFixture[str]) -> None:
+    turn, terminal = Turn(cast("Session", None), "a prompt"), Terminal("normal")
+    kept = TextBlock("kept", done=True)
+    turn.log.blocks = [kept, TextBlock("Half a sentence")]
+    terminal.finish(turn)
+    turn.log.blocks = [kept, TextBlock("All of it", done=True), NoticeBlock("and so on", "x", "warning")]
+    terminal.finish(turn)
+    printed = capsys.readouterr().out
+    before, after = printed.split(BEGINS_AGAIN)
+    assert before.split() == ["kept", "Half", "a", "sentence", "⚠"]
+    assert after.split() == ["All", "of", "it", "⚠", "and", "so", "on"]
+
+
+def test_what_a_command_printed_keeps_its_lines() -> None:
+    assert page_of(PrintedBlock("a:  1\nb: *2*", done=True)).final() == "```\na:  1\nb: *2*\n```"
+    assert page_of(PrintedBlock("## Usage", done=True)).final() == "## Usage"
