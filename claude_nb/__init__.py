@@ -22,10 +22,11 @@ The map, each with one job; imports go downwards only:
     conversation  what a session does in the portal's loop: Claude Code's messages, interrupts, its end
     prompts       those that wait, and how one is seen through      flag    an event, waited for with a bound
     ends          how its turns end, and what is set down of them
+    scheduled     what Claude wants to be woken for, which keeps it awake
     idle          the clock that suspends it            signs       signs of life while it works
     memory        a watch over what its processes take
     life          the process behind a session as it comes and goes
-    attribution   whose message is it
+    attribution   whose message is it                   announced   what Claude Code itself changes
     process       one live Claude Code process, through the vendor's SDK
     launch        how it is started: the CLI's path, the guard's shim, what the child must not see
     sweep         ends what dead kernels and dead guards have left

@@ -36,9 +36,14 @@ class Attribution:
         self.tasks: dict[str, Turn | None] = {}
         # The agents among them: by each tool call that they make, and the one that started them, which it is.
         self._agents: dict[str, str] = {}
+        # How Claude describes each task, and those that an interrupt has ended.
+        self._descriptions: dict[str, str] = {}
+        self._ended: list[str] = []
         self._make_own = make_own
         self._prompt_id: str | None = None
         self._echoed = False
+        # Something has come since the prompt was written: Claude Code may have taken it up.
+        self.heard = False
         self._origin: Turn | None = None
 
     def __repr__(self) -> str:
@@ -51,7 +56,7 @@ class Attribution:
 
     def expect(self, turn: Turn, prompt_id: str) -> None:
         """The prompt is about to be written."""
-        self.turn, self._prompt_id, self._echoed = turn, prompt_id, False
+        self.turn, self._prompt_id, self._echoed, self.heard = turn, prompt_id, False, False
 
     def forget(self) -> None:
         """The prompt is over, or its process is gone."""
@@ -64,6 +69,7 @@ class Attribution:
     def whose(self, message: Any) -> Turn | None:
         """The turn to apply the message to; None for what is nobody's."""
         kind = type(message).__name__
+        self.heard = self.heard or not _is_idle_news(message)
         self._track_task(kind, message)
         agent = self._agents.get(getattr(message, "parent_tool_use_id", None) or "")
         if agent is not None:
@@ -74,7 +80,11 @@ class Attribution:
             self._echoed = True
             return None
         if kind == "ResultMessage":
-            return self.turn if self.answers_prompt(message) else self.own
+            if self.answers_prompt(message):
+                return self.turn
+            if self.turn is None and self.own is None and _has_failed(message):
+                self._begin_own()  # one that came to no word
+            return self.own
         if self.turn is not None and self._echoed:
             return self.turn
         if self.own is None and kind in _WORDS and not _is_synthetic(message):
@@ -89,7 +99,8 @@ class Attribution:
         named = [*(result.user_message_uuids or []), result.user_message_uuid]
         if any(named):
             return self._prompt_id in named
-        return self.own is None or self._echoed
+        # One without a word before the echo tells that something left over from before was seen to.
+        return self._echoed or (self.own is None and (result.is_error or result.num_turns > 0))
 
     def end_own(self) -> Turn | None:
         """Claude Code's own turn is over; the turn it was, None if there was none."""
@@ -104,22 +115,52 @@ class Attribution:
     def _track_task(self, kind: str, message: Any) -> None:
         if kind == "TaskStartedMessage":
             outer = self._agents.get(message.tool_use_id or "")
+            self._descriptions[message.task_id] = str(message.description or message.task_id)
             self.tasks[message.task_id] = self.tasks.get(outer) if outer else self.turn or self._origin
             if message.task_type == "local_agent" and message.data.get("is_backgrounded"):
                 self._agents[message.tool_use_id] = message.task_id
         elif kind in _TASK_NEWS and message.status in _TASK_ENDED:
+            working = self.turn or self.own
+            if message.task_id in self.tasks and working is not None and working.wants_interrupt:
+                self._ended.append(message.task_id)
             self._origin = self.tasks.pop(message.task_id, self._origin)
             self._agents = {call: agent for call, agent in self._agents.items() if agent in self.tasks}
 
-    def forget_tasks(self) -> None:
-        """They have ended with the process."""
+    def take_ended(self) -> str | None:
+        """Return in words what an interrupt has ended beside the turn, once; None if nothing."""
+        ended, self._ended = self._ended, []
+        words = self._in_words(ended)
+        return f"it also ended {words}" if words else None
+
+    def forget_tasks(self) -> str | None:
+        """They have ended with the process. Returns which, in words; None if there were none."""
+        words = self._in_words(list(self.tasks))
         self.tasks.clear()
         self._agents.clear()
+        self._descriptions.clear()
+        return words
+
+    def _in_words(self, tasks: list[str]) -> str | None:
+        if not tasks:
+            return None
+        named = ", ".join(repr(self._descriptions.get(task, task)) for task in tasks)
+        return f"what Claude had in the background: {named}"
 
 
 def _is_synthetic(message: Any) -> bool:
     """Claude Code's own words, which a command such as `/context` answers with, without an echo."""
     return getattr(message, "model", None) == "<synthetic>"
+
+
+def _has_failed(result: Any) -> bool:
+    """It ends a turn that failed, and that nobody has interrupted."""
+    return result.is_error and not str(result.terminal_reason or "").startswith("aborted")
+
+
+def _is_idle_news(message: Any) -> bool:
+    """It tells the end of the turn before, and may come late."""
+    data = getattr(message, "data", None) or {}
+    return data.get("subtype") == "session_state_changed" and data.get("state") == "idle"
 
 
 _TASK_NEWS = ("TaskNotificationMessage", "TaskUpdatedMessage")

@@ -7,6 +7,7 @@ are not here: they are passed on to it.
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -183,6 +184,10 @@ def suspend(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     waiting = f"{session.name} is still being suspended"
     if wait_for(session.suspend(), manager.stop_patience, waiting):
         return f"{session.name} is suspended; the next prompt resumes it."
+    alarms = session.conversation.scheduled.ahead(time.time())
+    if alarms:
+        listed = ", ".join(alarm.in_words() for alarm in alarms)
+        return f"{session.name} stays awake for what Claude has scheduled: {listed}. `/stop` ends that, too."
     return f"{session.name} is {session.state}, so there is nothing to suspend."
 
 

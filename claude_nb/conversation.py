@@ -10,6 +10,7 @@ turn ends, `idle.py` the clock.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 import uuid
@@ -17,11 +18,12 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from claude_nb.announced import Announced
 from claude_nb.attribution import Attribution
 from claude_nb.doing import ASKING, doing_of, keeps_kernel
 from claude_nb.ends import Ends
-from claude_nb.errors import ShuttingDown
-from claude_nb.failures import foreign_history, not_signed_in, process_died
+from claude_nb.errors import ClaudeNbError, NetworkDown, NotSignedIn, ProcessDied, ShuttingDown
+from claude_nb.failures import foreign_history, not_signed_in
 from claude_nb.flag import Flag
 from claude_nb.idle import IdleClock
 from claude_nb.life import Life
@@ -30,6 +32,7 @@ from claude_nb.notices import told_by
 from claude_nb.process import Answer, ClaudeProcess, Launch
 from claude_nb.prompts import Prompts
 from claude_nb.reply import Status
+from claude_nb.scheduled import GRACE, Scheduled
 from claude_nb.servers import Servers
 from claude_nb.signs import SignsOfLife
 from claude_nb.spending import Spending
@@ -45,6 +48,8 @@ log = logging.getLogger(__name__)
 
 # One 401 may be a token that Claude Code is about to refresh; the second is the answer.
 _REFUSALS_BEFORE_GIVING_UP = 2
+# Why a prompt that waited for its turn was not sent.
+STOPPED = "stopped"
 # The SIGINT with which a shutdown begins comes milliseconds before its request; a busy kernel is slower.
 _SHUTDOWN_FOLLOWS = 2.0
 
@@ -73,6 +78,8 @@ class Conversation:
         self.quiet = Flag()
         self.quiet.set()
         self._unverified = False
+        self.announced = Announced()
+        self.scheduled = Scheduled()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ends = Ends(session, keeper)
         self._memory = MemoryWatch(lambda: keeper.max_memory, self.life.memory, self._on_excess)
@@ -94,8 +101,8 @@ class Conversation:
 
     @property
     def running(self) -> Turn | None:
-        """The turn under way."""
-        return self._prompts.current
+        """The turn under way, Claude's own included."""
+        return self._prompts.current or self.attribution.own
 
     @property
     def queue(self) -> list[Turn]:
@@ -129,6 +136,15 @@ class Conversation:
         await asyncio.shield(process.ready)
         return process
 
+    async def renew_process(self) -> None:
+        """End a process that was started with what may have been corrected since; called before a prompt."""
+        if not self.attribution.tasks and self.attribution.quiet:
+            await self.life.renew()
+
+    def has_prompts(self) -> bool:
+        """Asked by `Life` when a process could not be started."""
+        return self._prompts.current is not None or bool(self._prompts.queue)
+
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """A task that is kept until it is done; the loop alone would forget it."""
         task = asyncio.get_running_loop().create_task(coroutine)
@@ -144,6 +160,9 @@ class Conversation:
         if kind == "SystemMessage" and message.subtype == "init":
             self._on_init(message.data)
         cost = self.spending.of_turn(message.total_cost_usd) if kind == "ResultMessage" else None
+        self._follow_changes(message)
+        if self.scheduled.heard(message):
+            self._on_scheduled()
         turn = self.attribution.whose(message)
         self.note_work()
         if turn is None or (turn.done() and told_by(message) is not None):
@@ -157,6 +176,7 @@ class Conversation:
             self._on_result(turn, message)
         elif turn.log.refusals >= _REFUSALS_BEFORE_GIVING_UP and not turn.done():
             turn._finish(Status.FAILED, error=not_signed_in(turn.log.retries[-1]))
+            self.life.expire()
             self._hurry(turn)
 
     def _keep_notice(self, message: Any) -> None:
@@ -186,19 +206,65 @@ class Conversation:
         self.record.session_id = new
         self._keeper.save(self._session)
 
+    def _follow_changes(self, message: Any) -> None:
+        """What Claude Code itself changes holds for the session, also after a suspension."""
+        changes = self.announced.heard(message)
+        if changes.mode is not None:
+            self.record.permission_mode = changes.mode
+        if changes.model is not None:
+            self._session.model = changes.model
+            self._session.use_model(changes.model)
+        if changes.forgotten:
+            self._begin_anew()
+        turn = self.working
+        if changes.title is not None and turn is not None and turn.prompt.lstrip().startswith("/rename"):
+            self.spawn(asyncio.to_thread(self._keeper.rename, self._session, changes.title))
+        if changes.mode is not None or changes.forgotten:
+            self._keeper.save(self._session)
+
+    def _on_scheduled(self) -> None:
+        """Claude wants to be woken later, or no more; the record says so to whoever finds it dead."""
+        ahead = self.scheduled.ahead(time.time())
+        self.record.update(scheduled=[alarm.in_words() for alarm in ahead])
+        self._keeper.save(self._session)
+        loop = asyncio.get_running_loop()
+        for alarm in ahead:
+            if not alarm.recurring:  # once it is over, nothing need come of it that starts the idle clock
+                loop.call_later(max(0.0, alarm.due + GRACE - time.time()) + 1, self.idle.look_again)
+
+    def _lost_with_process(self) -> str | None:
+        """What goes with the process and will not come back, in words."""
+        alarms = [alarm.in_words() for alarm in self.scheduled.ahead(time.time())]
+        self.scheduled.clear()
+        if self.closing is None:  # else the next kernel tells it
+            self.record.update(scheduled=[])
+        scheduled = f"what Claude had scheduled: {', '.join(alarms)}" if alarms else None
+        return " and ".join(filter(None, (self.attribution.forget_tasks(), scheduled))) or None
+
+    def _begin_anew(self) -> None:
+        """Nothing that was said before is known any more."""
+        self.record.turns = 0
+        self.begun_anew += 1
+        self._session.news = None
+        self._ends.forget()
+        self._keeper.forgotten(self._session)
+
     def _on_result(self, turn: Turn, result: Any) -> None:
         own = self.attribution.end_own()
         self.quiet.set()
         if own is not None:
-            own._finish(Status.COMPLETED)
-            self._ends.log_tools(own)
+            self._ends.by_own(own, result if turn is own else None, self.closing)
         if turn is own:
+            if self.attribution.turn is None and self.state in WORKING:
+                self.move(Event.RESULT)
             self.note_work()
             self.idle.start()
             return
         if not result.is_error:
             self.life.settled()
-        self._ends.by_result(turn, result, self.closing)
+        self._ends.by_result(turn, result, self.closing, self.attribution.take_ended())
+        if turn.reply is not None and isinstance(turn.reply.error, NotSignedIn | NetworkDown):
+            self.life.expire()  # a key, an address or a proxy may be set before the next prompt
         self.move(Event.RESULT)
         self._prompts.over.set()
 
@@ -215,6 +281,8 @@ class Conversation:
         last = self._session.last_turn
         own.stage = last.stage if last is not None else None
         own._start()
+        if self.state is State.IDLE:
+            self.move(Event.PROMPT)
         self._session.tell_followers(own)
         return own
 
@@ -226,7 +294,10 @@ class Conversation:
         if turn is not None:
             turn.log.waited(context.tool_use_id, time.monotonic() - begun)
         if turn is not None and not answer.allowed:
-            turn.log.refuse(context.tool_use_id, answer.told)
+            if answer.told:
+                turn.log.refuse(context.tool_use_id, answer.told)
+            else:  # nobody has refused it: the turn was interrupted
+                turn.log.interrupt()
         return answer
 
     @property
@@ -248,9 +319,12 @@ class Conversation:
             raise ShuttingDown(f"Session {self._session.name!r} is not started: {self.closing}.")
         how = await asyncio.to_thread(self._keeper.launch_of, self._session)
         self._unverified = how.resume
+        if how.resume and not self.record.turns:  # its process died in the first one, which is on disk
+            self.record.turns = 1
         self._session.model = how.model
         self.servers.begin()
         self.spending.begin(await asyncio.to_thread(self._keeper.spent, self._session) if how.resume else 0.0)
+        self.announced.started(how.permission_mode)
         return how
 
     def on_process_ready(self, info: dict[str, Any]) -> None:
@@ -268,16 +342,21 @@ class Conversation:
         turn = self.attribution.turn
         own = self.attribution.end_own()
         if own is not None:
-            own._finish(Status.FAILED, error=process_died(process.returncode, process.stderr))
-            self._ends.log_tools(own)
-        self.attribution.forget_tasks()
+            self._ends.own_with_process(own, process, self.closing)
+        lost = self._lost_with_process()
+        if lost and self.closing is None:
+            self._session.news = f"The process of '{self.name}' has ended, and with it {lost}."
         self.idle.stop()
         self._signs.stop()
         self._memory.stop()
         self.quiet.set()
         self.record.process = None
         if turn is not None:  # else a prompt may wait for the next process, and its turn is not over
-            self._ends.with_process(turn, process, self.closing)
+            untouched = not (self.attribution.heard or turn.wants_interrupt or turn.done() or self.closing)
+            if untouched:  # nobody has read it: it goes to the next process
+                self._prompts.lose()
+            else:
+                self._ends.with_process(turn, process, self.closing)
             self._prompts.over.set()
         self._keeper.save(self._session)
 
@@ -296,14 +375,22 @@ class Conversation:
         self.record.permission_mode = mode
         self._keeper.save(self._session)
         process = self.life.now
-        if process is not None and process.ready.done():
+        if process is None:
+            return
+        try:
+            await asyncio.shield(process.ready)
+        except ClaudeNbError:
+            return  # who wants it to start is told why it does not
+        # One that has just died, or ends, is followed by one that is started in this mode.
+        with contextlib.suppress(ProcessDied):
             await process.set_permission_mode(mode)
+            self.announced.mode_set(mode)
 
     # -- idle ---------------------------------------------------------------------------------
 
     def may_suspend(self) -> bool:
         """Nothing of the session's work would be lost; asked by `Life` immediately before."""
-        return self.state is State.IDLE and not self._at_work()
+        return self.state is State.IDLE and not self._at_work() and not self.scheduled.ahead(time.time())
 
     def _at_work(self) -> bool:
         busy = self._prompts.current is not None or bool(self._prompts.queue)
@@ -341,10 +428,12 @@ class Conversation:
     # -- interrupting and ending --------------------------------------------------------------
 
     def interrupt(self, turn: Turn | None) -> None:
-        turn = turn or self._prompts.current
+        turn = turn or self.working or self._prompts.current
         if turn is None or turn.done():
             return
-        if turn is not self._prompts.current:
+        if turn is self.attribution.own:
+            self._hurry(turn)
+        elif turn is not self._prompts.current:
             self._prompts.take_back(turn)
             turn._finish(Status.INTERRUPTED)
         elif self.attribution.turn is None:  # nothing written yet: starting, or Claude's own turn goes first
@@ -360,37 +449,49 @@ class Conversation:
             return
         again = self.state is State.INTERRUPTING
         turn.wants_interrupt = True
+        turn.log.interrupt()
         self.move(Event.INTERRUPT)
         turn.note("interrupting")
         if again:
             log.info("session %r: interrupted twice, ending the process", self._session.name)
             self.life.kill()
         else:
-            self.spawn(self._see_interrupted(process))
+            self.spawn(self._see_interrupted(process, self._end_of(turn)))
 
-    async def _see_interrupted(self, process: ClaudeProcess) -> None:
+    def _end_of(self, turn: Turn) -> Flag:
+        """Set when the turn's result is there; a prompt's turn may have failed before that."""
+        if turn is not self.attribution.own:
+            return self._prompts.over
+        over = Flag()
+        turn.on_end(over.set)
+        return over
+
+    async def _see_interrupted(self, process: ClaudeProcess, over: Flag) -> None:
         await process.interrupt()
-        if await self._prompts.over.wait_at_most(self._keeper.interrupt_timeout):
+        if await over.wait_at_most(self._keeper.interrupt_timeout):
             return
         if self.life.now is process and self.state is State.INTERRUPTING:
             log.info("session %r: the interrupt was not honoured, ending the process", self._session.name)
             self.life.kill()
 
     async def new_conversation(self) -> None:
-        await self.stop()
-        self.record.earlier_ids.append(self._session.id)
-        self.record.session_id = str(uuid.uuid4())
-        self.record.turns = 0
-        self.begun_anew += 1
-        self._session.news = None
-        self._keeper.forgotten(self._session)
-        self._keeper.save(self._session)
+        with self.life.being_stopped():  # what is asked meanwhile belongs to the new one
+            await self.stop()
+            self.record.earlier_ids.append(self._session.id)
+            self.record.session_id = str(uuid.uuid4())
+            self._begin_anew()
+            self._keeper.save(self._session)
+
+    def cancel_queue(self) -> None:
+        """A stop or a new conversation was asked for: what waits now is not sent any more."""
+        self._prompts.cancel(STOPPED)
 
     async def stop(self) -> None:
         """End the process in an orderly way, whatever it is doing."""
-        await self.cut(self._keeper.interrupt_timeout)
-        had_process = self.life.now is not None
-        await self.life.stop()
+        with self.life.being_stopped():
+            await self.cut(self._keeper.interrupt_timeout)
+            had_process = self.life.now is not None
+            await self.life.stop()
         if had_process:
             await asyncio.to_thread(self._keeper.keep, self._session)
 
@@ -413,25 +514,31 @@ class Conversation:
 
     def tell(self, what: str) -> None:
         """The reader of the running turn is told what happens."""
-        if self._prompts.current is not None:
-            self._prompts.current.note(what)
+        turn = self.running
+        if turn is not None:
+            turn.note(what)
 
     async def over(self, seconds: float) -> bool:
         """Whether the running turn ends by itself within so many seconds."""
-        return await self._prompts.over.wait_at_most(seconds)
+        turn = self.running
+        return turn is None or await self._end_of(turn).wait_at_most(seconds)
 
     def abandon(self) -> None:
         """The running turn has had its time; what comes of it now is not waited for."""
-        if self._prompts.current is not None:
-            self._prompts.current._finish(Status.CANCELLED, reason=self.closing)
+        for turn in (self._prompts.current, self.attribution.own):
+            if turn is not None:
+                turn._finish(Status.CANCELLED, reason=self.closing)
 
     async def cut(self, seconds: float) -> bool:
         """Interrupt the running turn and give it so long to be recorded; whether it was."""
         turn = self._prompts.current
+        if turn is not None and self.attribution.turn is None:  # nothing of it was written
+            turn._finish(Status.CANCELLED, reason=self.closing or STOPPED)
+            self._prompts.over.set()
+        turn = self.working
         if turn is None:
             return True
+        over = self._end_of(turn)
         if self.state is State.BUSY:
             self._hurry(turn)
-        elif self.state not in WORKING:
-            self.interrupt(turn)
-        return await self._prompts.over.wait_at_most(seconds)
+        return await over.wait_at_most(seconds)

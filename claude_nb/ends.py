@@ -27,12 +27,30 @@ class Ends:
     def __repr__(self) -> str:
         return f"<Ends of the turns of {self._session.name!r}>"
 
-    def by_result(self, turn: Turn, result: Any, closing: str | None) -> None:
-        """Claude Code has told its result."""
+    def by_result(self, turn: Turn, result: Any, closing: str | None, ended: str | None = None) -> None:
+        """Claude Code has told its result; `ended` is what an interrupt has ended beside the turn."""
+        self._finish(turn, result, closing, ended)
+        completed = turn.status is Status.COMPLETED
+        # Only of a whole reply it is promised that it is recorded.
+        self._session.last_text = turn.log.last_text if completed else ""
+        self._note(turn, closing)
+        self._keeper.save(self._session)
+
+    def by_own(self, turn: Turn, result: Any, closing: str | None) -> None:
+        """A turn that Claude Code began by itself is over; without a result a prompt's turn took it up."""
+        if result is None:
+            turn._finish(Status.COMPLETED)
+        else:
+            self._finish(turn, result, closing)
+        # Its words are the last ones now.
+        self._session.last_text = turn.log.last_text if turn.status is Status.COMPLETED else ""
+        self.log_tools(turn)
+
+    def _finish(self, turn: Turn, result: Any, closing: str | None, ended: str | None = None) -> None:
         aborted = (result.terminal_reason or "").startswith("aborted") or turn.wants_interrupt
         if result.is_error and aborted:
             status = Status.INTERRUPTED if closing is None else Status.CANCELLED
-            turn._finish(status, reason=closing)
+            turn._finish(status, reason=closing or ended)
         elif result.is_error:
             retried = turn.log.retries[-1] if turn.log.retries else None
             turn._finish(Status.FAILED, error=failure_of(result, retried, self._session.model))
@@ -41,18 +59,37 @@ class Ends:
             self._keeper.forgotten(self._session)  # what went along with it was refused, too
         else:
             turn._finish(Status.COMPLETED)
-        self._session.last_text = turn.log.last_text
-        self._note(turn, closing)
 
     def with_process(self, turn: Turn, process: ClaudeProcess, closing: str | None) -> None:
-        """The turn's process is gone."""
+        """The turn's process is gone. The caller saves the record.
+
+        Whether Claude Code has written anything of the turn is not known. Before the first turn of a
+        conversation is on disk, there is nothing that could be resumed.
+        """
+        kept = self._session.turns > 0
+        self._finish_with_process(turn, process, closing, kept)
+        self._session.last_text = ""
+        self._note(turn, closing, counts=kept)
+
+    def own_with_process(self, turn: Turn, process: ClaudeProcess, closing: str | None) -> None:
+        """The same for a turn that Claude Code began by itself."""
+        self._finish_with_process(turn, process, closing, kept=True)
+        self._session.last_text = ""
+        self.log_tools(turn)
+
+    def _finish_with_process(
+        self, turn: Turn, process: ClaudeProcess, closing: str | None, kept: bool
+    ) -> None:
         if closing is not None:
             turn._finish(Status.CANCELLED, reason=closing)
         elif turn.wants_interrupt:
             turn._finish(Status.INTERRUPTED, reason="the process was ended; the next prompt resumes")
         else:
-            turn._finish(Status.FAILED, error=process_died(process.returncode, process.stderr))
-        self._note(turn, closing)
+            turn._finish(Status.FAILED, error=process_died(process.returncode, process.stderr, kept=kept))
+
+    def forget(self) -> None:
+        """The conversation is another one from now on: no reply of the former has to be recorded in it."""
+        self._session.last_text = ""
 
     def note_work(self) -> None:
         """A server keeps a kernel where something is at work, and it sees only the record."""
@@ -68,14 +105,13 @@ class Ends:
         while turn.log.ended_tools:
             self._keeper.tool_ended(self._session, turn.log.ended_tools.pop(0))
 
-    def _note(self, turn: Turn, closing: str | None) -> None:
+    def _note(self, turn: Turn, closing: str | None, *, counts: bool = True) -> None:
         """One turn more, and how it ended if it was cut short."""
         record = self._session.record
-        record.turns += 1
+        record.turns += counts
         record.last_activity = time.time()
         self.log_tools(turn)
         if turn.status is Status.CANCELLED:
             self.note_cut(turn, closing or "")
         else:
             record.ended = None
-        self._keeper.save(self._session)

@@ -158,6 +158,10 @@ class ProcessDied(TurnFailed):
         self.returncode = returncode
 
 
+class NotAnswering(TurnFailed):
+    """The Claude Code process is there, but has not answered in its time."""
+
+
 class TurnInterrupted(KeyboardInterrupt):
     """The person interrupted the turn.
 

@@ -14,6 +14,7 @@ from claude_nb.errors import (
     ClaudeNbError,
     ClaudeNotFound,
     NetworkDown,
+    NotAnswering,
     NotSignedIn,
     OutOfCredit,
     Overloaded,
@@ -28,8 +29,11 @@ from claude_nb.errors import (
 if TYPE_CHECKING:
     from claude_nb.process import Launch
 
+# Exit statuses of a guard or a shell that could not run the CLI.
+_CANNOT_RUN = (126, 127)
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _SIGN_IN = (
-    "Sign in with `jupyter claude login` in a terminal, or set ANTHROPIC_API_KEY before the kernel starts, "
+    "Sign in with `jupyter claude login` in a terminal, or set `os.environ['ANTHROPIC_API_KEY']`, "
     "then run the cell again."
 )
 
@@ -40,8 +44,10 @@ def not_signed_in(status: int | None) -> NotSignedIn:
     return NotSignedIn(f"Claude Code is not signed in{known}. {_SIGN_IN}", status)
 
 
-def failed_to_start(error: Exception, stderr: Iterable[str], how: Launch) -> ClaudeNbError:
-    """Why there is no process, from the SDK's exception and what the CLI said."""
+def failed_to_start(
+    error: Exception, stderr: Iterable[str], how: Launch, returncode: int | None = None
+) -> ClaudeNbError:
+    """Return why there is no process, from the SDK's exception, what the CLI said and how it ended."""
     said = " ".join(line.strip() for line in stderr if line.strip())
     if "No conversation found" in said or "No conversation found" in str(error):
         return SessionLost(
@@ -53,12 +59,21 @@ def failed_to_start(error: Exception, stderr: Iterable[str], how: Launch) -> Cla
             f"The session's folder {how.cwd} does not exist. Create it, or start a new session."
         )
     named = f"cli_path {how.cli_path!r}" if how.cli_path else "Claude Code"
-    detail = said or str(error)
-    return ClaudeNotFound(
-        f"{named} could not be started: {shorten(detail)} "
-        "Check `%config SessionManager.cli_path`, or run `jupyter claude doctor`.",
-        how.cli_path,
-    )
+    cure = "Check `%config SessionManager.cli_path`, or run" if how.cli_path else "Run"
+    cure += " `jupyter claude doctor`; the next prompt tries again."
+    if returncode in _CANNOT_RUN or type(error).__name__ == "CLINotFoundError":
+        return ClaudeNotFound(
+            f"{named} could not be started: {shorten(said or str(error))} {cure}", how.cli_path
+        )
+    if returncode is not None:
+        words = f" It said: {shorten(said)}" if said else ""
+        return ProcessDied(
+            f"{named} ended while it was starting ({exit_words(returncode)}).{words} {cure}",
+            returncode=returncode,
+        )
+    if "Control request timeout" in str(error):
+        return NotAnswering(f"{named} was started but has not answered for a minute. {cure}")
+    return ClaudeNbError(f"{named} could not be started: {shorten(said or repr(error))} {cure}")
 
 
 def foreign_history(name: str, expected: str, found: str) -> SessionLost:
@@ -70,15 +85,36 @@ def foreign_history(name: str, expected: str, found: str) -> SessionLost:
     )
 
 
-def process_died(returncode: int | None, stderr: Iterable[str]) -> ProcessDied:
-    """The process ended in mid-turn."""
-    tail = [line for line in stderr if line.strip()][-3:]
-    said = f" It said: {shorten(' / '.join(tail))}" if tail else ""
+def process_died(returncode: int | None, stderr: Iterable[str], *, kept: bool = True) -> ProcessDied:
+    """Return the error of a turn whose process ended; `kept` if the conversation had begun before."""
+    kept_words = "The conversation is kept; the" if kept else "The"
     return ProcessDied(
-        f"Claude Code ended in the middle of the turn ({exit_words(returncode)}).{said} "
-        "The conversation is kept; the prompt was not sent again. The next prompt starts it anew.",
+        f"Claude Code ended in the middle of the turn ({exit_words(returncode)}).{_said(stderr)} "
+        f"{kept_words} prompt was not sent again. The next prompt starts it anew.",
         returncode=returncode,
     )
+
+
+def process_ended(returncode: int | None, stderr: Iterable[str]) -> ProcessDied:
+    """Return the error of what was asked of a process that had just ended."""
+    return ProcessDied(
+        f"Claude Code has ended ({exit_words(returncode)}).{_said(stderr)} Nothing was sent. "
+        "Run the cell again; the next prompt starts it anew.",
+        returncode=returncode,
+    )
+
+
+def not_answering(what: str, seconds: float) -> NotAnswering:
+    """Return the error of a control request that got no answer; `what` was asked of Claude Code."""
+    return NotAnswering(
+        f"Claude Code was asked to {what} and has not answered within {seconds:.0f} s. Nothing was sent. "
+        "Try again; if that does not help, `%claude /stop` ends the process; the next prompt starts it anew."
+    )
+
+
+def _said(stderr: Iterable[str]) -> str:
+    tail = [line for line in stderr if line.strip()][-3:]
+    return f" It said: {shorten(' / '.join(tail))}" if tail else ""
 
 
 def exit_words(returncode: int | None) -> str:
@@ -124,6 +160,12 @@ def failure_of(result: Any, last_retry: int | None, model: str | None) -> Claude
             "The API could not be reached; Claude Code has tried again and gave up. "
             f"{shorten(text)} Check the network (and ANTHROPIC_BASE_URL, HTTPS_PROXY), "
             "then send the prompt again."
+        )
+    if "prompt is too long" in lowered or "context window" in lowered:
+        return TurnFailed(
+            f"The conversation no longer fits into the model's context: {shorten(text)} "
+            "`%claude /compact` shortens it, `%claude /clear` starts it afresh; then send the prompt again.",
+            status=status,
         )
     return TurnFailed(
         f"The turn failed: {shorten(text)} The session is ready for another prompt.", status=status
@@ -183,7 +225,7 @@ def _is_about_network(lowered: str) -> bool:
 
 def shorten(text: str, length: int = 300) -> str:
     """The text in one line of at most `length` characters, ending like a sentence."""
-    line = " ".join(text.split())
+    line = " ".join(_ESCAPES.sub("", text).split())
     if len(line) > length:
         cut = line[: length - 1]
         address = cut.rfind("://")

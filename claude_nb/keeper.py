@@ -233,11 +233,20 @@ class SessionKeeper:
         own = session.record.idle_timeout
         return self._manager.idle_timeout if own is None else own
 
+    def rename(self, session: Session, name: str) -> None:
+        """Use Claude Code's name for the session; where that cannot be, the reader is told. Blocks."""
+        try:
+            self._manager.registry.rename(session.record, name)
+        except (ClaudeNbError, OSError) as error:
+            session.news = f"The session is still called '{session.name}' here: {error}"
+
     def save(self, session: Session) -> None:
-        """The record has changed. A full disk must not cost the turn."""
+        """Write the record, which has changed, if it is still ours. A full disk must not cost the turn."""
         note_now(session, self._manager.closed)
         try:
-            self._manager.registry.save(session.record)
+            with self._manager.roster.writing(session) as ours:
+                if ours:
+                    self._manager.registry.save(session.record)
         except OSError as error:
             log.warning("the record of session %r could not be written: %s", session.name, error)
 

@@ -63,6 +63,8 @@ SCRUBBED = (
     "CLAUDE_RUNNER_*",
     "CLAUDE_SESSION_*",
     "ENABLE_IDE_INTEGRATION",
+    # Detaches a tool that runs for long: the turn would end while the person's kernel still runs its code.
+    "CLAUDE_AUTO_BACKGROUND_TASKS",
     guard.MARKER_VARIABLE,
 )
 # The addresses at which a dashboard that Claude starts can be reached through the hub are no secret.

@@ -6,21 +6,24 @@ the process is being ended waits for its end and starts a new one; there are nev
 
     prompt ──▶ process()   starts or resumes it, or gives the one that is there
     idle   ──▶ suspend()   stdin EOF, `stop_timeout`, SIGTERM, SIGKILL: the ladder of process.py and guard.py
-    crash  ──▶ in mid-turn: started again after a pause, `max_restarts` times; idle: by the next prompt
+    crash  ──▶ in mid-turn: started again after a pause, `max_restarts` times, also where a start fails;
+               idle: by the next prompt
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from claude_nb.errors import ClaudeNbError
 from claude_nb.failures import exit_words
+from claude_nb.flag import Flag
 from claude_nb.process import ClaudeProcess, Launch, OnMessage, OnTool
 from claude_nb.processes import tree, tree_rss
 from claude_nb.state import ASLEEP, WORKING, Event, State
@@ -59,6 +62,9 @@ class Owner(Protocol):
     def may_suspend(self) -> bool:
         """Nothing of the session's work would be lost."""
 
+    def has_prompts(self) -> bool:
+        """Whether a prompt waits, which starts the process itself and gets the reason if that fails."""
+
 
 class Life:
     """The processes of one session, one after the other."""
@@ -77,6 +83,11 @@ class Life:
         self._on_tool = on_tool
         self._max_restarts = max_restarts
         self._starting = asyncio.Lock()
+        # How many stops are under way, and that none is.
+        self._stops = 0
+        self._unstopped = Flag()
+        self._unstopped.set()
+        self._outdated = False
         self._process: ClaudeProcess | None = None
         self._task: asyncio.Task[None] | None = None
         self._restart: asyncio.TimerHandle | None = None
@@ -100,21 +111,37 @@ class Life:
         Raises what `Owner.launch` raises. Whether the process answers is its own `ready`.
         """
         async with self._starting:
-            while self._process is None or self._owner.state in _ENDING:
+            while True:
+                await self._unstopped.wait()
+                if self._process is not None and self._owner.state not in _ENDING:
+                    return self._process
                 if self._task is not None and not self._task.done():
                     await asyncio.shield(self._task)
                 else:
                     self._start(await self._owner.launch())
-            return self._process
+
+    def takes_prompts(self, process: ClaudeProcess) -> bool:
+        """Whether a prompt may be written to this process now."""
+        here = process is self._process and self._owner.state is State.IDLE
+        return here and self._unstopped.is_set()
+
+    async def end(self, process: ClaudeProcess) -> None:
+        """End what is left of a process that reads no more, and wait for it."""
+        if process is self._process and self._task is not None:
+            if self._owner.state not in _ENDING:
+                process.kill()
+            await asyncio.shield(self._task)
 
     def _start(self, how: Launch) -> None:
-        if self._owner.state not in ASLEEP:  # stopped or started while `launch` looked around
+        # Stopped or started while `launch` looked around.
+        if self._owner.state not in ASLEEP or not self._unstopped.is_set():
             return
         self._cancel_restart()
         self._owner.move(Event.START)
         process = ClaudeProcess(how, self._runtime, on_message=self._on_message, on_tool=self._on_tool)
         self._process = process
         self.started = time.monotonic()
+        self._outdated = False
         process.ready.add_done_callback(lambda ready: self._on_ready(process, ready))
         self._task = asyncio.get_running_loop().create_task(self._live(process))
 
@@ -142,7 +169,7 @@ class Life:
         said = " / ".join(line for line in list(process.stderr)[-3:] if line.strip())
         self.why_dead = exit_words(process.returncode) + (f"; it said: {said}" if said else "")
         log.warning("session %r: the process ended unasked, %s", self._owner.name, self.why_dead)
-        if before in WORKING:
+        if before in WORKING or (before is State.STARTING and self.crashes and not self._owner.has_prompts()):
             self._restart_soon()
 
     def _restart_soon(self) -> None:
@@ -160,8 +187,11 @@ class Life:
             return
         try:
             await self.process()
-        except ClaudeNbError as error:
-            log.warning("session %r: not restarted: %s", self._owner.name, error)
+        except Exception as error:  # whatever it is, it may be over at the next try
+            self.why_dead = str(error) if isinstance(error, ClaudeNbError) else repr(error)
+            log.warning("session %r: not restarted: %s", self._owner.name, self.why_dead)
+            if self._owner.state is State.DEAD and not self._owner.has_prompts():
+                self._restart_soon()
 
     def _cancel_restart(self) -> None:
         if self._restart is not None:
@@ -181,6 +211,30 @@ class Life:
         process.request_stop()
         await asyncio.shield(task)
         return True
+
+    @contextlib.contextmanager
+    def being_stopped(self) -> Iterator[None]:
+        """Meanwhile nothing is written to the process, and no other one is started."""
+        self._stops += 1
+        self._unstopped.clear()
+        try:
+            yield
+        finally:
+            self._stops -= 1
+            if not self._stops:
+                self._unstopped.set()
+
+    def expire(self) -> None:
+        """The process has failed by what it was started with, and that may be corrected soon."""
+        self._outdated = self._process is not None
+
+    async def renew(self) -> None:
+        """End the idle process if it is outdated; the next one is started with what holds now."""
+        process, task = self._process, self._task
+        if self._outdated and process is not None and task is not None and self._owner.state is State.IDLE:
+            self._owner.move(Event.SUSPEND)
+            process.request_stop()
+            await asyncio.shield(task)
 
     async def stop(self) -> None:
         """End the process whatever it is doing; without one the session is just stopped."""

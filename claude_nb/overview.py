@@ -104,6 +104,9 @@ def status_facts(session: Session, idle_timeout: float) -> dict[str, str]:
         facts["MCP servers"] = ", ".join(f"{name}: {state}" for name, state in session.servers.items())
     if record.ended:
         facts["last turn"] = f"cancelled by a {record.ended['reason']}"
+    alarms = [alarm.in_words() for alarm in session.conversation.scheduled.ahead(time.time())]
+    if alarms:
+        facts["scheduled"] = ", ".join(alarms)
     return facts | _process_facts(session) | _idle_facts(session, idle_timeout)
 
 
@@ -124,6 +127,8 @@ def _idle_facts(session: Session, idle_timeout: float) -> dict[str, str]:
     facts = {"queue": counted(session.queued, "prompt")} if session.queued else {}
     if not idle_timeout:
         return facts | {"suspension": "never"}
+    if session.conversation.scheduled.ahead(time.time()):
+        return facts | {"suspension": "not while something is scheduled"}
     if session.idle_since is None:
         return facts | {"suspension": f"after {duration(idle_timeout)} without work"}
     left = idle_timeout - (time.monotonic() - session.idle_since)

@@ -22,14 +22,14 @@ import logging
 import os
 import signal
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from claude_nb import guard, launch
 from claude_nb.errors import ClaudeNbError
-from claude_nb.failures import failed_to_start
+from claude_nb.failures import failed_to_start, not_answering, process_ended
 from claude_nb.private import private_folder
 from claude_nb.processes import end_left_over
 from claude_nb.sweep import sign
@@ -39,11 +39,14 @@ if TYPE_CHECKING:
     from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, Message
 
 log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 # An image in a tool result is one line of base64; 64 MB is promised, the rest is the envelope.
 MAX_LINE = 80 * 1024 * 1024
 # Claude Code answers an interrupt request within 20 ms; one that takes this long will not answer.
 _CONTROL_TIMEOUT = 5.0
+# Seconds between two looks for a guard that is being started; it takes some 20 ms.
+_GUARD_APPEARS = 0.05
 # What a failing CLI says last is what explains it; all of it would be a leak of memory.
 _STDERR_LINES = 50
 
@@ -75,7 +78,8 @@ class Launch:
 
 @dataclass(frozen=True)
 class Answer:
-    """Whether a tool may run; `reason` is what Claude reads when it may not, `told` what the reader does.
+    """Whether a tool may run; `reason` is what Claude reads when it may not, `told` what the reader does;
+    where that is empty nobody has refused it, and the turn is ended.
 
     `input` replaces the tool's own, `updates` are rules that Claude Code shall follow from now on.
     """
@@ -109,6 +113,8 @@ class ClaudeProcess:
         self._on_message = on_message
         self._on_tool = on_tool
         self._stop = asyncio.Event()
+        # It has ended, or is being ended: what is asked of it now is not answered any more.
+        self._over = asyncio.Event()
         self._client: ClaudeSDKClient | None = None
 
     def __repr__(self) -> str:
@@ -123,10 +129,12 @@ class ClaudeProcess:
         try:
             client = await self._connect()
         except Exception as error:  # whatever keeps it from starting is the prompt's answer
+            await self._see_to_the_rest()
             self._fail_start(error)
         else:
             await self._serve(client)
         finally:
+            self._over.set()
             self._remove_files()
             self.ended.set()
 
@@ -136,7 +144,13 @@ class ClaudeProcess:
 
         client = ClaudeSDKClient(self._options(self._prepare_files()))
         try:
-            await client.connect()
+            # The SDK waits for a minute for the answer of a CLI that has left without a word.
+            async with asyncio.timeout(None) as until_it_ends:
+                watching = asyncio.create_task(self._watch_start(until_it_ends))
+                try:
+                    await client.connect()
+                finally:
+                    watching.cancel()
         except BaseException:
             await client.disconnect()
             raise
@@ -144,9 +158,25 @@ class ClaudeProcess:
         self.ready.set_result(await client.get_server_info() or {})
         return client
 
+    async def _watch_start(self, until_it_ends: asyncio.Timeout) -> None:
+        """End the wait for the first answer once there is nobody who could give it."""
+        state = self.guard_state()
+        while state is None:
+            await asyncio.sleep(_GUARD_APPEARS)
+            state = self.guard_state()
+        with watched(state.guard) as gone:
+            await gone.wait()
+        until_it_ends.reschedule(asyncio.get_running_loop().time())
+
     def _fail_start(self, error: Exception) -> None:
         log.info("Claude Code did not start: %s", error)
-        failure = error if isinstance(error, ClaudeNbError) else failed_to_start(error, self.stderr, self.how)
+        failure: ClaudeNbError
+        if isinstance(error, ClaudeNbError):
+            failure = error
+        elif self._stop.is_set():
+            failure = process_ended(self.returncode, self.stderr)
+        else:
+            failure = failed_to_start(error, self.stderr, self.how, self.returncode)
         self.ready.set_exception(failure)
         self.ready.exception()  # looked at: a session that was stopped meanwhile never asks for it
 
@@ -168,6 +198,7 @@ class ClaudeProcess:
             await asyncio.wait({reader, stop, gone}, return_when=asyncio.FIRST_COMPLETED)
             gone.cancel()
         stop.cancel()
+        self._over.set()
         # A killed guard's descendants may hold the pipes that the SDK waits for.
         await self._see_to_the_rest()
 
@@ -233,38 +264,71 @@ class ClaudeProcess:
     # -- talking ------------------------------------------------------------------------------
 
     async def query(self, content: Sequence[Mapping[str, Any]], prompt_id: str) -> None:
-        """Write one prompt; its echo and its result carry `prompt_id`."""
-        assert self._client is not None
-        await self._client.query(_one(_user_message(content, prompt_id)))
+        """Write one prompt; its echo and its result carry `prompt_id`.
+
+        Raises `ProcessDied` when there is nobody any more to read it.
+        """
+        client = self._talking()
+        try:
+            await client.query(_one(_user_message(content, prompt_id)))
+        except Exception as error:
+            raise process_ended(self.returncode, self.stderr) from error
 
     async def interrupt(self) -> bool:
         """Ask the turn to end; whether Claude Code has acknowledged it."""
-        if self._client is None:
-            return False
         try:
-            await asyncio.wait_for(self._client.interrupt(), _CONTROL_TIMEOUT)
+            await self._answered("end the turn", lambda client: client.interrupt())
         except Exception as error:
             log.info("the interrupt was not acknowledged: %r", error)
             return False
         return True
 
     async def set_model(self, model: str | None) -> None:
-        """Use another model from the next prompt on; None is Claude Code's default."""
-        assert self._client is not None
-        await asyncio.wait_for(self._client.set_model(model), _CONTROL_TIMEOUT)
+        """Use another model from the next prompt on; None is Claude Code's default.
+
+        Raises, as the methods below, `ProcessDied`, `NotAnswering`, and an `Exception` with Claude Code's
+        own words where it refuses.
+        """
+        await self._answered(f"use the model {model!r}", lambda client: client.set_model(model))
 
     async def set_permission_mode(self, mode: str) -> None:
         """Use another permission mode from now on."""
-        assert self._client is not None
-        await asyncio.wait_for(
-            self._client.set_permission_mode(mode),  # type: ignore[arg-type]
-            _CONTROL_TIMEOUT,
+        await self._answered(
+            f"use the mode {mode!r}",
+            lambda client: client.set_permission_mode(mode),  # type: ignore[arg-type]
         )
 
     async def context_usage(self) -> Mapping[str, Any]:
-        """How full the context is, as Claude Code's `/context` says."""
-        assert self._client is not None
-        return await asyncio.wait_for(self._client.get_context_usage(), _CONTROL_TIMEOUT)
+        """Return how full the context is, as Claude Code's `/context` says."""
+        return await self._answered("say how full its context is", lambda client: client.get_context_usage())
+
+    def _talking(self) -> ClaudeSDKClient:
+        if self._client is None or self._over.is_set():
+            raise process_ended(self.returncode, self.stderr)
+        return self._client
+
+    async def _answered(self, what: str, request: Callable[[ClaudeSDKClient], Coroutine[Any, Any, _T]]) -> _T:
+        """Return the answer to a control request, unless the process ends or the time is over before."""
+        asking = asyncio.create_task(request(self._talking()))
+        over = asyncio.create_task(self._over.wait())
+        try:
+            await asyncio.wait({asking, over}, timeout=_CONTROL_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+            if asking.done():
+                return self._told(asking)
+            if over.done():
+                raise process_ended(self.returncode, self.stderr)
+            raise not_answering(what, _CONTROL_TIMEOUT)
+        finally:
+            asking.cancel()
+            over.cancel()
+
+    def _told(self, answer: asyncio.Task[_T]) -> _T:
+        from claude_agent_sdk import ClaudeSDKError
+
+        try:
+            return answer.result()
+        except ClaudeSDKError as error:  # of the pipes; what Claude Code refuses with is a plain Exception
+            raise process_ended(self.returncode, self.stderr) from error
 
     async def mcp_status(self) -> Mapping[str, Any]:
         """How each MCP server is, and why."""

@@ -13,11 +13,11 @@ from collections import deque
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from claude_nb.errors import ClaudeNbError, TurnFailed
-from claude_nb.failures import process_died, unknown_model
+from claude_nb.errors import ClaudeNbError, NotAnswering, ProcessDied, TurnFailed
+from claude_nb.failures import process_ended, unknown_model
 from claude_nb.flag import Flag
 from claude_nb.reply import Status
-from claude_nb.state import ASLEEP, Event, State
+from claude_nb.state import ASLEEP, Event
 from claude_nb.words import duration
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 # A reader is told that a session is resumed if it was idle for longer than this; else it is not felt.
 _WORTH_SAYING = 60.0
+# So many processes may die one after the other before a prompt is written to them.
+_MOST_PROCESSES = 3
 
 
 class Prompts:
@@ -45,6 +47,8 @@ class Prompts:
         self.current: Turn | None = None
         # Whoever ends the turn under way sets it.
         self.over = Flag()
+        # The process that the prompt was written to has died before it took it up.
+        self._lost = False
         self._worker: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -57,15 +61,21 @@ class Prompts:
         if self._worker is None or self._worker.done():
             self._worker = asyncio.get_running_loop().create_task(self._work())
 
+    def lose(self) -> None:
+        """The process that the prompt was written to has died before it took the prompt up."""
+        self._lost = True
+
     def take_back(self, turn: Turn) -> None:
         """It is not sent, if it has not been."""
         if turn in self.queue:
             self.queue.remove(turn)
 
     def cancel(self, reason: str) -> None:
-        """Those that wait end as cancelled."""
+        """End those that wait as cancelled; those who follow the session may offer them again."""
         while self.queue:
-            self.queue.popleft()._finish(Status.CANCELLED, reason=reason)
+            turn = self.queue.popleft()
+            turn._finish(Status.CANCELLED, reason=reason)
+            self._session.tell_followers(turn)
 
     async def _work(self) -> None:
         while self.queue:
@@ -91,18 +101,40 @@ class Prompts:
         if turn.done():
             return
         self._owner.begin_work()
-        self.over.clear()
-        turn.note(self._starting_words())
-        process = await self._or_over(self._owner.ready_process())
-        if process is None or turn.done():
-            return
+        await self._owner.renew_process()
+        deaths = 0
+        while not turn.done():
+            self.over.clear()
+            turn.note(self._starting_words())
+            process = await self._or_over(self._owner.ready_process())
+            if process is None or turn.done():
+                return
+            try:
+                if await self._see_through(process, turn):
+                    return
+            except ProcessDied as error:
+                deaths += 1
+                if deaths == _MOST_PROCESSES:
+                    raise
+                log.info("session %r: a prompt goes to the next process: %s", self._session.name, error)
+                await self._owner.life.end(process)
+
+    async def _see_through(self, process: ClaudeProcess, turn: Turn) -> bool:
+        """Whether the turn is over, in whatever way; False if the process takes no prompt now.
+
+        Raises `ProcessDied` if nothing was sent because there was nobody any more to read it.
+        """
         await self._until_quiet(turn)
-        if turn.done():
-            return
-        await asyncio.to_thread(self._keeper.freshen, self._session, turn)
-        await self._use_wanted_model(process, turn)
-        if not turn.done():  # interrupted meanwhile
-            await self._converse(process, turn)
+        if not turn.done() and turn.number is None:  # else what goes along was settled when it was written
+            await asyncio.to_thread(self._keeper.freshen, self._session, turn)
+        if not turn.done():
+            await self._use_wanted_model(process, turn)
+        if turn.done():  # interrupted meanwhile
+            return True
+        if not self._owner.life.takes_prompts(process):
+            return False
+        await self._converse(process, turn)
+        return True
 
     def _starting_words(self) -> str:
         if self._owner.state not in ASLEEP or not self._session.turns:
@@ -138,17 +170,20 @@ class Prompts:
             return
         try:
             await process.set_model(wanted)
+        except (ProcessDied, NotAnswering):
+            raise
         except Exception as error:
             raise unknown_model(wanted, error) from None
         self._session.model = self._session.record.model = wanted
+        self._owner.announced.model_set()
 
     async def _converse(self, process: ClaudeProcess, turn: Turn) -> None:
-        if process is not self._owner.life.now or self._owner.state is not State.IDLE:
-            raise process_died(process.returncode, process.stderr)
+        """Write the prompt and wait for its result. Raises `ProcessDied` if nobody has read it."""
+        self._lost = False
         self._owner.attribution.expect(turn, turn.id)
         self._owner.move(Event.PROMPT)
         turn.number = self._session.turns + 1
-        turn.news, self._session.news = self._session.news, None
+        turn.news, self._session.news = self._session.news or turn.news, None
         self._session.last_turn = turn
         turn._start()
         while self._session.untold:
@@ -161,6 +196,8 @@ class Prompts:
             await self.over.wait()
         finally:
             self._owner.attribution.forget()
+        if self._lost and not turn.done():
+            raise process_ended(process.returncode, process.stderr)
 
 
 def _content(turn: Turn) -> list[dict[str, Any]]:

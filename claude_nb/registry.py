@@ -64,6 +64,7 @@ class Record:
     since, reason}, see `doing.py`. `ended` is {reason, time, turn} if the last turn was cut short. `kernel`
     is {pid, start} of the last kernel that used it; it and `process` are of the place that `host`, `boot`
     and `pid_namespace` name. `rules` and `allowed_dirs` are what was always allowed in the session.
+    `scheduled` is what Claude wants to be woken for, in words.
 
     `own_of` is the notebook whose own session it is, as `notebooks.py` says it; None if it is a named one.
     `used_in` is the notebook that used it last, in which its rules were given, and `notebook` that one's
@@ -82,6 +83,7 @@ class Record:
     append_system_prompt: str | None = None
     idle_timeout: float | None = None
     rules: list[str] = field(default_factory=list)
+    scheduled: list[str] = field(default_factory=list)
     allowed_dirs: list[str] = field(default_factory=list)
     created: float = 0.0
     last_activity: float = 0.0

@@ -22,7 +22,7 @@ class Status(enum.StrEnum):
 
 FINAL = frozenset({Status.COMPLETED, Status.INTERRUPTED, Status.CANCELLED, Status.FAILED})
 
-ToolState = Literal["running", "ok", "failed", "refused"]
+ToolState = Literal["running", "ok", "failed", "refused", "interrupted"]
 
 
 class _GrowingText:
@@ -99,6 +99,13 @@ class ToolUseBlock:
     started: float = 0.0
     done: bool = False
     type: Literal["tool_use"] = "tool_use"
+
+    @property
+    def shown_result(self) -> str | None:
+        """What a reader sees as its result; what Claude is told of an end without one is for Claude."""
+        if self.state == "refused":
+            return self.refusal
+        return None if self.state == "interrupted" else self.result
 
 
 @dataclass(eq=False)

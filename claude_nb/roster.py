@@ -15,7 +15,8 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,7 @@ class Roster:
         self.current_id: str | None = None
         self.lock = threading.RLock()
         self._claims: dict[str, claims.Claim] = {}
+        self._writing = threading.Lock()
 
     def __repr__(self) -> str:
         return f"<Roster, {len(self.sessions)} sessions>"
@@ -90,7 +92,7 @@ class Roster:
         """It is free for other kernels."""
         with self.lock:
             self.sessions.pop(session.record.id, None)
-            claim = self._claims.pop(session.record.id, None)
+            claim = self._take_claim(session)
             if claim is not None:
                 claim.release()
             if self.current_id == session.record.id:
@@ -113,17 +115,32 @@ class Roster:
                 self.lock.release()
 
     def _let_go_at_end(self, session: Session) -> None:
-        claim = self._claims.pop(session.record.id, None)
-        if claim is None:  # let go of already
-            return
         passing = not session.record.listed and session.state in ASLEEP
+        claim: claims.Claim | None = None
         try:
-            if passing:
-                self._registry.remove(session.record)
-            else:
+            if not passing:
                 self._manager.keeper.save(session)
+            claim = self._take_claim(session)
+            if passing and claim is not None:
+                self._registry.remove(session.record)
         finally:
-            claim.release(forget=passing)
+            claim = claim or self._take_claim(session)
+            if claim is not None:  # else let go of already
+                claim.release(forget=passing)
+
+    @contextmanager
+    def writing(self, session: Session) -> Iterator[bool]:
+        """Whether the session's record is ours to write; it stays so meanwhile.
+
+        Once a session was let go of, its record is the next kernel's.
+        """
+        with self._writing:
+            yield session.record.id in self._claims
+
+    def _take_claim(self, session: Session) -> claims.Claim | None:
+        """Return the claim to release; from now on nothing of ours writes the record."""
+        with self._writing:
+            return self._claims.pop(session.record.id, None)
 
     @property
     def _registry(self) -> Registry:
@@ -183,7 +200,7 @@ class Roster:
         renamed = known is not None and self._follow(record, known, known.follow(now, record.cells))
         if session.turns:
             before = f" (called '{former}' before its notebook was renamed)" if renamed else ""
-            session.news = self._continuing_words(session, before)
+            session.news = _joined(self._continuing_words(session, before), session.news)
         return session
 
     def _follow(self, record: Record, known: Notebook, new: Notebook) -> bool:
@@ -258,7 +275,7 @@ class Roster:
         record.archived = False
         manager = self._manager
         session = Session(record, portal=manager.portal, runtime=runtime, keeper=manager.keeper)
-        session.news = self._forget_rules_of_others(record)
+        session.news = _joined(session.news, self._forget_rules_of_others(record))
         self._claims[record.id] = claim
         self.sessions[record.id] = session
         self._on_joined(session)
@@ -310,3 +327,7 @@ def _name_of(notebook: Notebook) -> str:
 def _bears_the_name_of(name: str, notebook: Notebook) -> bool:
     """It was made from the notebook's name, perhaps with a number behind it."""
     return re.fullmatch(rf"{re.escape(_name_of(notebook))}(-\d+)?", name) is not None
+
+
+def _joined(*sentences: str | None) -> str | None:
+    return " ".join(filter(None, sentences)) or None

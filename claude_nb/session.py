@@ -7,16 +7,19 @@ Claude Code while it is busy, because a prompt that it reads in the middle of a 
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from traitlets import HasTraits, Unicode, UseEnum
+from traitlets import All, HasTraits, Unicode, UseEnum
 
 from claude_nb.conversation import Conversation
-from claude_nb.errors import SessionBusy, ShuttingDown
+from claude_nb.errors import ClaudeNbError, SessionBusy, ShuttingDown
 from claude_nb.kernel.execute import sessions_that_wait
 from claude_nb.life import Life
 from claude_nb.portal import Portal
@@ -30,11 +33,34 @@ if TYPE_CHECKING:
     from claude_nb.reply import NoticeBlock
 
 
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Alone:
+    """An observer that is called once the step is done that changes the trait; its errors are its own."""
+
+    handler: Callable[..., Any]
+
+    def __call__(self, change: Any) -> None:
+        """Called by traitlets at the change itself."""
+        try:
+            asyncio.get_running_loop().call_soon(self._call, change)
+        except RuntimeError:  # not in the portal
+            self._call(change)
+
+    def _call(self, change: Any) -> None:
+        try:
+            self.handler(change)
+        except Exception:
+            log.exception("an observer of %r failed", change["owner"])
+
+
 class Session(HasTraits):
     """One conversation. Made by `SessionManager.session`; `ask` is what it is for.
 
     `state` may be observed: `session.observe(callback, "state")` gets the old and the new state, in the
-    portal's thread.
+    portal's thread, once the step is done that has changed it. A callback that raises is logged.
     """
 
     state = UseEnum(State, default_value=State.CREATED, read_only=True)
@@ -50,6 +76,10 @@ class Session(HasTraits):
         self.models: list[dict[str, str]] = []
         # A line for the reader of the next turn, such as which conversation is continued.
         self.news: str | None = None
+        if record.scheduled:  # by the process of an earlier kernel
+            lost = ", ".join(record.scheduled)
+            self.news = f"The last kernel has ended, and with it what Claude had scheduled: {lost}."
+            record.update(scheduled=[])
         # What Claude Code has said to the person between turns.
         self.untold: list[NoticeBlock] = []
         self.last_turn: Turn | None = None
@@ -66,6 +96,14 @@ class Session(HasTraits):
 
     def __repr__(self) -> str:
         return f"<Session {self.name!r}, {self.state}, {self.turns} turns>"
+
+    def observe(self, handler: Callable[..., Any], names: Any = All, type: Any = "change") -> None:
+        """Call `handler` when a trait changes, after the change, whatever other handlers do."""
+        super().observe(Alone(handler), names, type)
+
+    def unobserve(self, handler: Callable[..., Any], names: Any = All, type: Any = "change") -> None:
+        """Call it no more."""
+        super().unobserve(Alone(handler), names, type)
 
     @property
     def name(self) -> str:
@@ -154,7 +192,10 @@ class Session(HasTraits):
     def tell_followers(self, turn: Turn) -> None:
         """In the portal's thread."""
         for follower in list(self.followers):
-            follower(turn)
+            try:
+                follower(turn)
+            except Exception:  # what shows the session must not keep it from working
+                log.exception("a follower of session %r failed", self.name)
 
     def refuse_in_own_tool(self, what: str) -> None:
         """Raise `SessionBusy` in code that a tool of this session's runs: `what` would wait for that code."""
@@ -197,7 +238,10 @@ class Session(HasTraits):
         process = self.life.now
         if process is None or self.state is not State.IDLE:
             return None
-        usage = await process.context_usage()
+        try:
+            usage = await process.context_usage()
+        except ClaudeNbError:  # it has just ended, or does not answer
+            return None
         return f"{usage.get('percentage', 0):.0f} % of {usage.get('maxTokens', 0):,} tokens"
 
     @property
@@ -212,9 +256,11 @@ class Session(HasTraits):
     def stop(self) -> Future[None]:
         """End the process, interrupting what runs; the conversation stays and the next prompt resumes it.
 
-        Raises `SessionBusy` in code that this session's own tool runs.
+        Prompts that wait end as cancelled, with the reason "stopped". Raises `SessionBusy` in code that this
+        session's own tool runs.
         """
         self.refuse_in_own_tool("stop")
+        self.portal.call(self.conversation.cancel_queue)  # at once: what is asked next is meant to be sent
         return self.portal.run(self.conversation.stop())
 
     def new_conversation(self) -> Future[None]:
@@ -223,6 +269,7 @@ class Session(HasTraits):
         Raises `SessionBusy` in code that this session's own tool runs.
         """
         self.refuse_in_own_tool("stop")
+        self.portal.call(self.conversation.cancel_queue)
         return self.portal.run(self.conversation.new_conversation())
 
     def use_model(self, model: str | None) -> None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# A reader who sees nothing for this long wonders; before that it is Claude thinking.
+SILENCE = 30.0
 # The longest that an interrupted wait holds the caller's thread: the promise is "within a second".
 INTERRUPT_PATIENCE = 0.9
 # Seconds. A loop that sleeps does not hear an Interrupt before it wakes.
@@ -105,7 +107,7 @@ class Turn:
         # Where it was asked, and what it asks there.
         self.stage: Stage | None = None
         self.added_cell = False
-        # The person interrupted what one of its tools ran, where no cell waited for the turn.
+        # The person interrupted the wait for it, or what one of its tools ran where no cell waited for it.
         self.person_interrupted = False
         self.question: Pending | None = None
         # The code that one of its tools has been running for a while; it can be stopped alone.
@@ -144,6 +146,16 @@ class Turn:
     def blocks(self) -> list[Block]:
         """The blocks so far, the last of them perhaps still growing."""
         return list(self.log.blocks)
+
+    def silent_for(self, now: float) -> float | None:
+        """Return for how many seconds nothing has come of a reply that is awaited; None if that is as usual.
+
+        A tool may work for long without a word, and so may a person think about a question.
+        """
+        if self.done() or self.question is not None or self.log.runs_tool:
+            return None
+        heard = self.log.last_message if self.log.last_message is not None else self.created
+        return now - heard if now - heard >= SILENCE else None
 
     # -- waiting ------------------------------------------------------------------------------
 
@@ -194,6 +206,7 @@ class Turn:
 
     def interrupted_by_person(self) -> TurnInterrupted:
         """Interrupt the turn for a person who waits for it; the exception to raise, within a second."""
+        self.person_interrupted = True
         self.interrupt()
         try:
             stopped = self.wait(INTERRUPT_PATIENCE)
@@ -392,7 +405,10 @@ class Turn:
 
     def _tell_followers(self) -> None:
         for follower in list(self.followers):
-            follower()
+            try:
+                follower()
+            except Exception:
+                log.exception("a follower of %r failed", self)
 
     def _wake_watchers(self) -> None:
         for wake in list(self._watchers):

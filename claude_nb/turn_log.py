@@ -27,6 +27,7 @@ from claude_nb.reply import (
     TextBlock,
     ThinkingBlock,
     ToolResultBlock,
+    ToolState,
     ToolUseBlock,
     Usage,
     result_images,
@@ -66,6 +67,8 @@ class TurnLog:
         self._message: str | None = None
         # By the id of each message: the blocks that it told whole.
         self._told: dict[str, list[Block]] = {}
+        # What becomes of a tool that comes to no good end.
+        self._failed: ToolState = "failed"
         self._printed = ""
         self._answered = ""
         self._synthetic = ""
@@ -106,7 +109,7 @@ class TurnLog:
         """The turn is over: nothing grows any more. Tools without a result have failed."""
         for tool in self._tools.values():
             if tool.state == "running":
-                tool.state = "failed"
+                tool.state = self._failed
                 tool.seconds = now - tool.started
                 self.ended_tools.append(tool)
         unfinished = [block for block in self.blocks if not block.done]
@@ -267,7 +270,7 @@ class TurnLog:
         tool = self._tools.get(part.tool_use_id)
         if tool is not None:
             if tool.state == "running":  # a refusal was marked when it was given
-                tool.state = "failed" if result.is_error else "ok"
+                tool.state = self._failed if result.is_error else "ok"
             tool.result = result.content
             tool.seconds = now - tool.started
             self.ended_tools.append(tool)
@@ -283,6 +286,15 @@ class TurnLog:
         tool = self._tools.get(tool_use_id or "")
         if tool is not None:
             tool.started += seconds
+
+    def interrupt(self) -> None:
+        """The turn is asked to end: a tool that comes to no good end from now on was interrupted."""
+        self._failed = "interrupted"
+
+    @property
+    def runs_tool(self) -> bool:
+        """A tool is at work, which may take long without a word."""
+        return any(tool.done and tool.state == "running" for tool in self._tools.values())
 
     def refuse(self, tool_use_id: str | None, why: str) -> None:
         """The tool call was not allowed; `why` is for the reader."""

@@ -30,9 +30,7 @@ FOREIGN: dict[str, list[str]] = {
         "self._origin._add_aftermath",
     ],
     "conversation.py": [
-        "own._finish",
         "own._start",
-        "self._prompts.current._finish",
         "self._session.agents = ...",
         "self._session.commands = ...",
         "self._session.model = ...",
@@ -74,7 +72,6 @@ FOREIGN: dict[str, list[str]] = {
         "self._session.model = ...",
         "self._session.news = ...",
         "self._session.record.model = ...",
-        "self.queue.popleft()._finish",
         "turn._finish",
         "turn._start",
         "turn.news = ...",

@@ -55,6 +55,9 @@ def test_an_interrupt_while_a_question_is_open_ends_the_turn(kernel: Kernel) -> 
     cell = kernel.finish(message)
     assert cell.error is not None
     assert cell.error["ename"] == "TurnInterrupted"
+    assert len(cell.error["traceback"]) == 1, "the one line about it"
+    for word in ("failed", "Interrupted", "Denied", "withdrawn", "Not run"):
+        assert word not in cell.markdown
     assert kernel.eval("'touched' in globals()") == "False"
     assert kernel.run("%claude ECHO still there").error is None
 
@@ -66,6 +69,11 @@ def test_claudes_own_questions_are_asked(kernel: Kernel) -> None:
     kernel.run("%claude /mode plan")
     cell, _ = answering(kernel, kernel.start_cell("%claude make a plan"), "y")
     assert "I go:" in cell.markdown
+    assert "in mode default" in kernel.run("%claude /mode").printed
+    kernel.run("%claude /suspend")
+    cell, prompts = answering(kernel, kernel.start_cell("%claude run: acted = 1"), "y")
+    assert prompts, "Claude acts again, also after a suspension"
+    assert kernel.eval("acted") == "1"
 
 
 def test_a_background_question_waits_until_it_is_asked_by_wait(kernel: Kernel) -> None:

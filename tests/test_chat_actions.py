@@ -360,6 +360,20 @@ def test_the_code_alone_is_stopped_and_claude_goes_on(page: Page) -> None:
     assert not page.kinds("tool")[0]["more"]
 
 
+def test_a_question_that_is_open_when_the_turn_is_stopped_goes_without_an_answer(page: Page) -> None:
+    page.say("send", text="run: touched = True")
+    page.until(lambda: page.kinds("question"))
+    page.say("stop")
+    page.until_over()
+    assert page.kinds("question") == []
+    (end,) = page.kinds("end")
+    assert end["more"]["words"].startswith("Interrupted \u00b7 ")
+    (card,) = page.html("tool")
+    assert 'data-state="interrupted"' in card
+    for word in ("failed", "Denied", "withdrawn", "Not run"):
+        assert word not in card
+
+
 # -- what Claude sends to the background -------------------------------------------------------------
 
 
@@ -395,7 +409,11 @@ def test_what_a_background_agent_asks_ends_with_its_session_or_with_stop(page: P
     else:
         page.run(f"{MANAGER}.session({page.state['session']!r}).stop().result()")
     page.until(lambda: page.state["state"] in ("idle", "suspended"))
-    page.until(lambda: page.kinds("question")[0]["more"]["phase"] in ("answered", "ended"))
+    # What the person has stopped is answered; what ended with its session was never answered, and goes.
+    page.until(
+        lambda: [question["more"]["phase"] for question in page.kinds("question")] in ([], ["answered"])
+    )
+    assert bool(page.kinds("question")) == (how == "stop")
     assert page.kernel.eval("__import__('os').path.exists('unmade')") == "False"
 
 

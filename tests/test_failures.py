@@ -131,8 +131,12 @@ def test_a_cli_path_that_is_not_claude_code_is_named(manager: SessionManager, tm
     impostor.chmod(impostor.stat().st_mode | stat.S_IXUSR)
     manager.cli_path = str(impostor)
     error = failure(manager, "ECHO x")
-    assert isinstance(error, claude_nb.ClaudeNotFound)
-    assert "I am something else" in str(error)
+    assert isinstance(error, claude_nb.ProcessDied)
+    for words in (
+        f"cli_path {str(impostor)!r} ended while it was starting (exit status 3)",
+        "I am something",
+    ):
+        assert words in str(error)
 
 
 def test_a_folder_that_has_gone_is_named(manager: SessionManager, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ MARKER = "test-launch-1"
         "CLAUDE_CODE_SESSION_ACCESS_TOKEN",
         "CLAUDE_CODE_OAUTH_TOKEN_FILE_DESCRIPTOR",
         "CLAUDE_NB_SESSION",
+        "CLAUDE_AUTO_BACKGROUND_TASKS",
     ],
 )
 def test_secrets_of_the_server_and_traces_of_an_outer_session_are_withheld(name: str) -> None:

@@ -237,7 +237,7 @@ def test_a_stop_that_meets_a_prompt_leaves_a_session_that_answers(manager: Sessi
         session.stop().result(PATIENCE)
         assert turn.wait(PATIENCE)
         assert turn.reply is not None
-        assert turn.reply.status in ("completed", "interrupted")
+        assert turn.reply.status in ("completed", "interrupted", "cancelled")
         if turn.reply.status == "completed":
             prompts.append(f"ECHO {number}")
     ask(session, [], "ECHO at last")

@@ -296,7 +296,9 @@ class Desk:
         pending.card = pending.handle = None
         if handle is None or card is None or stage is None:
             return
-        text = "" if decision is None else settled_markdown(pending.question, decision)
+        # Nobody has answered where the turn was interrupted: its own end is said once.
+        unanswered = decision is None or decision.by == "interrupt"
+        text = "" if decision is None or unanswered else settled_markdown(pending.question, decision)
 
         def settle() -> None:
             self._forget(card)

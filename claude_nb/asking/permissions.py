@@ -87,7 +87,9 @@ def _refusal(name: str, decision: Decision) -> str:
 
 
 def _told(decision: Decision) -> str:
-    """What the reader sees in the tool's card."""
+    """What the reader sees in the tool's card; nothing where the turn was ended, which says it."""
+    if decision.by == "interrupt":
+        return ""
     if decision.by in ("card", "input"):
         return f"Not run: you said no{': ' if decision.reason else '.'}{decision.reason}"
     return f"Not run: {decision.reason}"

@@ -185,7 +185,8 @@ class Feed:
     # -- called by the session, in its thread --------------------------------------------------
 
     def _follow(self, turn: Turn) -> None:
-        if turn is self.session.running or not turn.prompt:
+        # A prompt that was not sent in the end is shown, to be offered again.
+        if turn.done() or turn is self.session.running or not turn.prompt:
             self._new.append(turn)
         self.look()
 

@@ -71,6 +71,9 @@ def _status(turn: Turn | None) -> dict[str, Any]:
     begun = turn.log.activity if turn.status is not Status.QUEUED else ""
     verb, space, tool = (turn.activity or begun).partition(" ")
     words = turn.log.notice or f"{verb}{space}{display_name(tool)}"
+    silent = turn.silent_for(time.monotonic())
+    if silent is not None and not turn.log.notice:
+        words = f"nothing has come for {silent:.0f} s"
     return {"words": words[:1].upper() + words[1:], "since": round(turn.created + _CLOCK, 1)}
 
 

@@ -209,14 +209,21 @@ class TurnView(Generic[_Turn]):
             self._asked.append((len(self.turn.blocks), pending))
 
     def _questions(self, first: int, end: float = math.inf) -> list[Entry]:
-        """Those that were asked when so many blocks were there."""
-        return [self._question(pending) for anchor, pending in self._asked if first <= anchor < end]
+        """Return those that were asked when so many blocks were there."""
+        asked = [pending for anchor, pending in self._asked if first <= anchor < end]
+        return [self._question(pending) for pending in asked if not self._is_withdrawn(pending)]
+
+    def _is_withdrawn(self, pending: Pending) -> bool:
+        """The turn was ended, and so was the question: nobody has answered it."""
+        decision = pending.decision
+        if decision is not None:
+            return decision.by == "interrupt"
+        return self.turn.question is not pending
 
     def _question(self, pending: Pending) -> Entry:
         question, decision = pending.question, pending.decision
-        ended = decision is None and self.turn.question is not pending
         more = {
-            "phase": "answered" if decision else "ended" if ended else "asking",
+            "phase": "answered" if decision else "asking",
             "form": form(question),
             "title": title(question),
             "tag": tag(question),

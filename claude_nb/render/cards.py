@@ -15,17 +15,25 @@ from claude_nb.render.escape import dollar_proof, entities, fence, visible
 from claude_nb.render.harmless import harmless
 from claude_nb.render.tools import Input, Section, display_name, sections, subject
 
-State = Literal["running", "waiting", "ok", "failed", "refused"]
+State = Literal["running", "waiting", "ok", "failed", "refused", "interrupted"]
 OutputMode = Literal["quiet", "normal", "verbose"]
 Kind = Literal["info", "warning", "error", "interrupted"]
 
-_SYMBOLS = {"running": "\u25cb", "waiting": "\u25cb", "ok": "\u2713", "failed": "\u2717", "refused": "\u2298"}
+_SYMBOLS = {
+    "running": "\u25cb",
+    "waiting": "\u25cb",
+    "ok": "\u2713",
+    "failed": "\u2717",
+    "refused": "\u2298",
+    "interrupted": "\u25a0",
+}
 _WORDS = {
     "running": "running",
     "waiting": "waiting for you",
     "ok": "",
     "failed": "failed",
     "refused": "refused",
+    "interrupted": "",
 }
 _NOTICES = {"info": "\u2139", "warning": "\u26a0", "error": "\u2717", "interrupted": "\u25a0"}
 _QUOTED = re.compile("&#96;(.+?)&#96;")

@@ -18,8 +18,14 @@ from claude_nb.render.html_markdown import markdown_html, not_shown
 from claude_nb.render.tools import Section, display_name, sections, subject
 from claude_nb.reply import ToolUseBlock
 
-_SYMBOLS = {"running": "\u25cb", "ok": "\u2713", "failed": "\u2717", "refused": "\u2298"}
-_WORDS = {"running": "running", "ok": "", "failed": "failed", "refused": "refused"}
+_SYMBOLS = {
+    "running": "\u25cb",
+    "ok": "\u2713",
+    "failed": "\u2717",
+    "refused": "\u2298",
+    "interrupted": "\u25a0",
+}
+_WORDS = {"running": "running", "ok": "", "failed": "failed", "refused": "refused", "interrupted": ""}
 _NOTICES = {"info": "\u2139", "warning": "\u26a0", "error": "\u2717", "interrupted": "\u25a0"}
 _QUOTED = re.compile("`([^`\n]+)`")
 _MOST_CHARACTERS, _MOST_LINES = 10_000, 200  # of each part of a card
@@ -105,7 +111,7 @@ def _summary(block: ToolUseBlock, timed: bool, static: bool, asks: bool) -> str:
 def _told(block: ToolUseBlock) -> list[Section]:
     """What it was given and, once there, its result; a command and its output as a terminal shows them."""
     # What Claude is told of a refusal is written for Claude.
-    result = block.refusal if block.state == "refused" else block.result
+    result = block.shown_result
     told = result if result is not None and visible(result).strip() else None
     if block.name == "Bash" and isinstance(block.input.get("command"), str):
         return [Section(f"$ {block.input['command']}" + (f"\n{told}" if told else ""), "console")]

@@ -42,7 +42,11 @@ _DIRECTED = """
 _DIRECTIONS = {"dir": {"ltr", "rtl"}}
 _VALUES: dict[str, dict[str, set[str]]] = {
     **dict.fromkeys(_DIRECTED.split(), _DIRECTIONS),
-    "details": {**_DIRECTIONS, "open": {""}, "data-state": {"running", "ok", "failed", "refused"}},
+    "details": {
+        **_DIRECTIONS,
+        "open": {""},
+        "data-state": {"running", "ok", "failed", "refused", "interrupted"},
+    },
     "math": {"display": {"inline", "block"}},
     "mi": {"mathvariant": {"normal", "bold", "italic", "bold-italic", "double-struck", "script", "fraktur"}},
     "mo": {

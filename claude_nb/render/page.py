@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from claude_nb.render.cards import OutputMode
     from claude_nb.turn import Turn
 
-# A reader who sees nothing for this long wonders; before that it is Claude thinking.
-SILENCE = 30.0
 _MCP_TOOL = re.compile(r"\bmcp__(\w+?)__(\w+)")
 # Characters of one text: longer than anything Claude writes, and all that a page can take.
 MOST_SHOWN = 1_000_000
@@ -76,12 +74,14 @@ class Page:
         with self._lock:
             parts = self._parts(None)
         reply = self._turn.reply
-        if reply is not None and reply.status in _ENDINGS:
+        if reply is not None and self._turn.person_interrupted and not reply.reason:
+            pass  # the cell's own error tells it
+        elif reply is not None and reply.status in _ENDINGS:
             parts.append(_ending(reply, self._explain, bool(parts)))
         elif not parts:
             parts.append(notice("Claude gave no text.", "info"))
         for later in self._turn.aftermath:
-            page = Page(later, self._mode)
+            page = Page(later, self._mode, explain=True)  # no cell has its error
             parts.append(notice("Later, when a background task had ended:", "info"))
             parts.append(page.final() if later.done() else page.live())
         return _join(parts)
@@ -135,8 +135,7 @@ class Page:
             block.name,
             block.input,
             state="waiting" if asks else block.state,
-            # What Claude is told of a refusal is written for Claude.
-            result=block.refusal if block.state == "refused" else block.result,
+            result=block.shown_result,
             output_mode=self._mode,
             seconds=_seconds(block, now) if now is not None and not asks else None,
         )
@@ -173,12 +172,15 @@ def status_words(turn: Turn, now: float) -> str:
     """What goes on, for how long, and how many tokens have come: "thinking · 3 s · 120 tokens"."""
     log = turn.log
     activity = _MCP_TOOL.sub(r"\1 · \2", turn.activity or log.activity)
+    silent = turn.silent_for(now)
+    silence = f"nothing has come for {silent:.0f} s; Interrupt ends the turn" if silent is not None else ""
+    if silence and not turn.activity:  # what came last may be over long since
+        activity = "waiting for Claude"
     words = [log.notice or activity, f"{now - turn.created:.0f} s"]
     if log.tokens:
         words.append(counted(log.tokens, "token"))
-    heard = log.last_message if log.last_message is not None else turn.created
-    if now - heard >= SILENCE:
-        words.append(f"nothing heard from Claude Code for {now - heard:.0f} s; Interrupt ends the turn")
+    if silence:
+        words.append(silence)
     return " · ".join(words)
 
 

@@ -54,3 +54,4 @@ class _Ended:
         self.blocks = reply.blocks
         self.aftermath: list[Turn] = []
         self.news: str | None = None
+        self.person_interrupted = False
