@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 from claude_nb import locks
 from claude_nb.errors import SessionInUse
-from claude_nb.private import private_folder
+from claude_nb.private import private_folder, unusable
 from claude_nb.processes import Identity, alive, boot_id, identify
 
 RECORD_ID = re.compile(r"[0-9a-f]{32}")
@@ -155,7 +155,11 @@ def claim(
     while True:
         lock = locks.take(path, max(0.0, began + wait - time.monotonic()))
         if lock is not None:
-            lock.write(json.dumps({"since": time.time(), **owner}))
+            try:
+                lock.write(json.dumps({"since": time.time(), **owner}))
+            except OSError:
+                lock.release()
+                raise
             return Claim(record_id, runtime, lock)
         rival = _introduced(path)
         swept = rival is not None and rival.get("purpose") == SWEEP
@@ -229,16 +233,20 @@ def _described(owner: Mapping[str, Any], kernel: Identity | None) -> str:
 def process_lock(record_id: str, runtime: Path) -> Path:
     """The file that the session's guard locks (its `--lock`); makes the folder that it is in."""
     path = _path(runtime, "locks", record_id)
+    private_folder(runtime)
     private_folder(path.parent)
     return path
 
 
 def process_lock_free(record_id: str, runtime: Path) -> bool:
     """Whether no guard of the session is left anywhere. Only for who has the claim."""
+    path = _path(runtime, "locks", record_id)
     try:
-        fd = os.open(_path(runtime, "locks", record_id), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return True
+    except OSError as error:
+        raise unusable(path, error) from error
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         fcntl.flock(fd, fcntl.LOCK_UN)  # a child that another thread has just forked has a copy of `fd`

@@ -2,6 +2,7 @@
 
     ClaudeNbError
     ├── UnsupportedPlatform      this machine cannot run claude_nb (yet)
+    ├── FolderUnusable           a folder of ours cannot be written, or is not safe (an OSError, too)
     ├── ClaudeNotFound           no Claude Code CLI, or `cli_path` does not run
     ├── NotSignedIn              Claude Code has no valid credentials
     ├── InvalidName              not a session name
@@ -41,6 +42,25 @@ class ClaudeNbError(Exception):
 
 class UnsupportedPlatform(ClaudeNbError):
     """This operating system is not supported yet."""
+
+
+class FolderUnusable(ClaudeNbError, OSError):
+    """A folder that claude_nb needs cannot be written, is gone, or is not this user's alone.
+
+    `folder` is its path, or that of a file in it.
+    """
+
+    def __init__(self, message: str, folder: str, errno: int | None = None) -> None:
+        super().__init__(message)
+        self.folder = folder
+        self.errno = errno
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+    def _render_traceback_(self) -> list[str]:
+        """Called by IPython instead of printing a traceback."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 class ClaudeNotFound(ClaudeNbError):

@@ -41,6 +41,8 @@ class SessionKeeper:
 
     def __init__(self, manager: SessionManager) -> None:
         self._manager = manager
+        # What the readers of which session know of files that cannot be written.
+        self._told: set[tuple[str, str]] = set()
 
     @property
     def interrupt_timeout(self) -> float:
@@ -249,6 +251,15 @@ class SessionKeeper:
                     self._manager.registry.save(session.record)
         except OSError as error:
             log.warning("the record of session %r could not be written: %s", session.name, error)
+            self._tell_once(
+                session, f"'{session.name}' is not recorded, so no other kernel can go on with it", error
+            )
+
+    def _tell_once(self, session: Session, what: str, error: OSError) -> None:
+        """The reader of the next turn is told what could not be written, the first time."""
+        if (session.record.id, what) not in self._told:
+            self._told.add((session.record.id, what))
+            session.news = " ".join(filter(None, (session.news, f"{what}: {error}")))
 
     def transcript_of(self, session: Session) -> Path | None:
         """Claude Code's file of the conversation, in the folder that its process uses."""
@@ -263,4 +274,8 @@ class SessionKeeper:
         if session.last_text and not transcript.last_reply_recorded(path, session.last_text):
             log.error("session %r: the last reply is not in %s", session.name, path)
             session.news = f"Claude Code did not record the last reply of '{session.name}'."
-        transcript.keep(session.id, environ, self._manager.registry.data)
+        try:
+            transcript.keep(session.id, environ, self._manager.registry.data)
+        except OSError as error:  # what Claude Code has written is there
+            log.warning("no copy of the conversation of %r could be kept: %s", session.name, error)
+            self._tell_once(session, f"No second copy of the conversation of '{session.name}' is kept", error)

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from claude_nb import guard
 from claude_nb.errors import ClaudeNotFound
+from claude_nb.private import private_folder, replace_file
 from claude_nb.processes import Identity, alive
 
 # Environment variables that are the server's, the kernel's or an outer Claude Code session's business. The
@@ -138,7 +139,8 @@ def write_shim(
     if not SAFE_MARKER.fullmatch(marker):
         raise ValueError(f"not a marker: {marker!r}")
     folder = private_folder(Path(folder).absolute())
-    program = write_private(folder / f"{marker}.pyc", guard_program(), 0o600)
+    program = folder / f"{marker}.pyc"
+    replace_file(program, guard_program())
     kernel_start = guard.started(kernel_pid) or 0
     command = [sys.executable, "-I", "-S", program, "--kernel", kernel_pid, "--kernel-start", kernel_start]
     command += ["--marker", marker, "--state", Path(state).absolute(), "--ledger", Path(ledger).absolute()]
@@ -150,7 +152,8 @@ def write_shim(
     command += ["--", Path(cli_path).absolute()]
     # Jupyter's Interrupt goes to the kernel's whole group, in which the shim still is until it is the guard.
     text = f"#!/bin/sh\ntrap '' INT\nexec {shlex.join(map(str, command))} \"$@\"\n"
-    shim = write_private(folder / f"{marker}.sh", os.fsencode(text), 0o700)
+    shim = folder / f"{marker}.sh"
+    replace_file(shim, os.fsencode(text), 0o700)
     if not os.access(shim, os.X_OK):
         raise ClaudeNotFound(
             f"Programs in {folder} cannot be run; is it mounted `noexec`? "
@@ -167,22 +170,6 @@ def guard_program() -> bytes:
         compiled = Path(folder) / "guard.pyc"
         py_compile.compile(guard.__file__, cfile=str(compiled), doraise=True)
         return compiled.read_bytes()
-
-
-def private_folder(folder: Path) -> Path:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
-    return folder
-
-
-def write_private(path: Path, content: bytes, mode: int) -> Path:
-    """Replace the file at once: a guard that is being started reads the old one or the new one."""
-    new = path.with_name(path.name + ".new")
-    new.unlink(missing_ok=True)
-    new.touch(mode=0o600, exist_ok=False)
-    new.write_bytes(content)
-    new.chmod(mode)
-    return new.replace(path)
 
 
 @dataclass(frozen=True)

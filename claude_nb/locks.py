@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from claude_nb.errors import ClaudeNbError
-from claude_nb.private import private_folder
+from claude_nb.private import private_folder, telling
 
 # Between two tries for a lock that somebody holds.
 POLL = 0.01
@@ -57,8 +57,9 @@ class Lock:
     def write(self, line: str) -> None:
         """Say in the file who holds it: one line, which a reader sees whole."""
         content = line.encode() + b"\n"
-        os.pwrite(self.fd, content, 0)  # a reader stops at the first line's end, so the old tail is no harm
-        os.ftruncate(self.fd, len(content))
+        with telling(self.path):
+            os.pwrite(self.fd, content, 0)  # a reader stops at the first line's end: the old tail is no harm
+            os.ftruncate(self.fd, len(content))
 
     def release(self, *, remove: bool = False) -> None:
         """Let go, and with `remove` also remove the file. A second time, or in a forked child: nothing."""
@@ -99,6 +100,7 @@ def take(path: Path, seconds: float = 0.0) -> Lock | None:
     Raises `ClaudeNbError` where the file system knows no locks.
     """
     deadline = time.monotonic() + seconds
+    private_folder(path.parent.parent)
     private_folder(path.parent)
     while True:
         lock = _try(path)
@@ -110,7 +112,8 @@ def take(path: Path, seconds: float = 0.0) -> Lock | None:
 def _try(path: Path) -> Lock | None:
     with _table_lock:
         while not held_here(path):
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            with telling(path):
+                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             if not _locked(fd, path):
                 os.close(fd)
                 return None

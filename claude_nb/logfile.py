@@ -6,6 +6,7 @@ such lines to stderr, which is the output of whatever cell runs at the moment.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from pathlib import Path
@@ -28,6 +29,14 @@ class _PrivateFile(logging.FileHandler):
         private_folder(path.parent)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         return os.fdopen(fd, "a", encoding="utf-8")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called by logging. What cannot be written is lost: its reader has a notice, a cell no line."""
+        with contextlib.suppress(OSError):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Called by logging where writing failed, to print a traceback."""
 
 
 class _LastResort(logging.Handler):

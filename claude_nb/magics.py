@@ -58,7 +58,7 @@ class ClaudeMagics(Magics):
             return self._answer(request)
         except (PromptLineError, *_MISTAKES) as error:
             raise UsageError(str(error)) from None
-        except ClaudeNbError as error:
+        except (ClaudeNbError, OSError) as error:  # code of the user's does not run here
             in_one_line(error)
             raise
 

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from claude_nb import guard, launch
 from claude_nb.errors import ClaudeNbError
 from claude_nb.failures import failed_to_start, not_answering, process_ended
-from claude_nb.private import private_folder
+from claude_nb.private import private_folder, replace_file
 from claude_nb.processes import end_left_over
 from claude_nb.sweep import sign
 from claude_nb.watch import watched
@@ -410,8 +410,7 @@ class ClaudeProcess:
 
     def _write_private(self, name: str, text: str) -> Path:
         file = self.folder / name
-        file.touch(mode=0o600)
-        file.write_text(text, encoding="utf-8")
+        replace_file(file, text.encode("utf-8", "surrogateescape"))
         return file
 
     async def _can_use_tool(self, name: str, tool_input: dict[str, Any], context: Any) -> Any:

@@ -28,7 +28,7 @@ from typing import Any
 
 from claude_nb import locks
 from claude_nb.claims import RECORD_ID, here
-from claude_nb.errors import ClaudeNbError, SessionExists
+from claude_nb.errors import ClaudeNbError, FolderUnusable, SessionExists
 from claude_nb.names import LONGEST, check_name
 from claude_nb.private import private_folder, replace_file
 
@@ -212,6 +212,9 @@ class Registry:
             names = os.listdir(folder)  # noqa: PTH208
         except FileNotFoundError:
             return
+        except OSError as error:
+            self._report(folder, error)
+            return
         for name in names:
             if name.endswith(".json") and RECORD_ID.fullmatch(name[:-5]):
                 record = self._read(f"{folder}/{name}")
@@ -239,21 +242,22 @@ class Registry:
             state = (file, 0)
         if state not in self._reported:
             self._reported.add(state)
-            log.warning("the session record %s cannot be read and is left out: %s", file, error)
+            log.warning("%s cannot be read and is left out: %s", file, error)
 
     # -- writing ------------------------------------------------------------------------------
 
     def save(self, record: Record) -> None:
         """Write the record. For whoever has claimed the session. Raises `OSError`."""
-        private_folder(self.data)
+        private_folder(self.data, may_be_link=True)
         private_folder(self.data / "sessions")
         replace_file(self._file(record.id), record.to_json())
 
     def create(
         self, name: str, folder: str | os.PathLike[str], *, numbered: bool = False, **fields: Any
     ) -> Record:
-        """A new record, saved; `fields` are the record's. Raises `InvalidName` and `SessionExists`.
+        """A new record, saved if that is possible; `fields` are the record's.
 
+        Raises `InvalidName` and `SessionExists`.
         `numbered` takes `name-2`, `name-3` and so on where the name is taken. Without a `session_id` it gets
         a new one. Of many processes that create one name at once, one succeeds.
         """
@@ -270,7 +274,10 @@ class Registry:
             }
             given |= here()._asdict() | fields
             record = Record(id=uuid.uuid4().hex, name=name, folder=where, **given)
-            self.save(record)
+            try:
+                self.save(record)
+            except FolderUnusable as error:  # it can be used all the same; its first turn tells of it
+                log.warning("the new session %r is not recorded: %s", name, error)
         return record
 
     def free_name(self, base: str, folder: str | os.PathLike[str]) -> str:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from claude_nb.configuration import Configuration
 from claude_nb.errors import (
     ClaudeNbError,
+    FolderUnusable,
     ShuttingDown,
     UnsupportedPlatform,
 )
@@ -62,7 +63,7 @@ class SessionManager(Configuration):
     def __init__(self, **kwargs: Any) -> None:
         _refuse_windows()
         super().__init__(**kwargs)
-        self.folder = Path.cwd()
+        self.folder = _working_folder()
         self.portal = Portal()
         self.surroundings = Surroundings(self.parent if hasattr(self.parent, "user_ns") else None)
         self._closing: str | None = None
@@ -391,6 +392,17 @@ class SessionManager(Configuration):
         if "claude_agent_sdk" in sys.modules and self._closing is None:
             atexit.unregister(self._at_exit)
             atexit.register(self._at_exit)
+
+
+def _working_folder() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise FolderUnusable(
+            "The working folder of this kernel has been removed. Go to another one with `%cd FOLDER`, then "
+            "load claude_nb again.",
+            os.environ.get("PWD", "."),
+        ) from None
 
 
 def _refuse_windows() -> None:

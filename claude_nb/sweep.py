@@ -108,8 +108,9 @@ def take_over(registry: Registry, record: Record) -> set[Identity]:
 
     What an earlier process has left is ended first, and the processes that were ended are returned: none of
     another host or container, of which nothing can be said but that the locks are free. Afterwards
-    `process` is None, `kernel` and place are ours, and the record is saved. Raises `SessionInUse` while the
-    process may still be somebody's. Blocks, some milliseconds or, if there is somebody to end, seconds.
+    `process` is None, `kernel` and place are ours, and the record is saved, if it can be. Raises
+    `SessionInUse` while the process may still be somebody's. Blocks, some milliseconds or, if there is
+    somebody to end, seconds.
     """
     ended: set[Identity] = set()
     if record.process is not None:
@@ -123,7 +124,10 @@ def take_over(registry: Registry, record: Record) -> set[Identity]:
         ended = _end_process(registry, record)
     record.kernel = this_kernel()["kernel"]
     record.host, record.boot, record.pid_namespace = here()
-    registry.save(record)
+    try:
+        registry.save(record)
+    except OSError as error:  # the claim on the session is in force all the same
+        log.warning("session %r: its record could not be written: %s", record.name, error)
     return ended
 
 

@@ -207,7 +207,7 @@ def keep(session_id: str, environ: Mapping[str, str] | None, data: Path) -> Path
     if original is None:
         return None
     kept = _kept(session_id, data)
-    private_folder(data)
+    private_folder(data, may_be_link=True)
     private_folder(kept.parent)
     _renew(original, kept)
     where = os.fspath(original.relative_to(config_dir(environ)))

@@ -211,10 +211,10 @@ def test_a_second_manager_of_the_same_kernel_is_refused_too(runtime: Path) -> No
     with claim(record_id, runtime, this_kernel()):
         with pytest.raises(SessionInUse, match="another SessionManager of this kernel"):
             claim(record_id, runtime, this_kernel())
-        alias = runtime.with_name("alias")
-        alias.symlink_to(runtime)
+        alias = runtime.parent / "alias"
+        alias.symlink_to(runtime.parent)
         with pytest.raises(SessionInUse):
-            claim(record_id, alias, this_kernel())
+            claim(record_id, alias / runtime.name, this_kernel())
     claim(record_id, runtime, this_kernel()).release()
 
 

@@ -11,6 +11,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -20,9 +21,12 @@ from typing import Any, Literal
 from claude_nb import __version__, guard
 from claude_nb.errors import ClaudeNotFound
 from claude_nb.launch import find_cli, scrubbed_names
+from claude_nb.private import exposed
 
 # Each of the CLI's commands answers within 0.3 s; a cold disk or a helper program may take longer.
 PATIENCE = 20.0
+# What a start of a session and a turn write is less.
+MUCH = 1_000_000
 
 Level = Literal["ok", "note", "problem"]
 SIGNS: dict[Level, str] = {"ok": "ok     ", "note": "note   ", "problem": "PROBLEM"}
@@ -69,6 +73,7 @@ def examine() -> Iterator[Finding]:
     yield look_at_nest_asyncio()
     yield from look_at_cli()
     yield look_at_runtime_folder()
+    yield look_at_data_folder()
     yield look_at_server_extension()
     yield from look_at_guarantees()
 
@@ -190,10 +195,33 @@ def look_at_runtime_folder() -> Finding:
     if os.statvfs(folder).f_flag & getattr(os, "ST_NOEXEC", 0):
         advice = "Set JUPYTER_RUNTIME_DIR to a folder on a file system without `noexec`."
         return Finding("runtime folder", "problem", f"programs in {folder} cannot be run", advice)
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        advice = "Set JUPYTER_RUNTIME_DIR to a folder of yours."
-        return Finding("runtime folder", "problem", f"{folder} is not a folder that can be written", advice)
-    return Finding("runtime folder", "ok", jupyter_runtime_dir())
+    return look_at_folder("runtime folder", Path(jupyter_runtime_dir()), "JUPYTER_RUNTIME_DIR")
+
+
+def look_at_data_folder() -> Finding:
+    """Records and copies of conversations are there."""
+    from jupyter_core.paths import jupyter_data_dir
+
+    return look_at_folder("data folder", Path(jupyter_data_dir()), "JUPYTER_DATA_DIR")
+
+
+def look_at_folder(what: str, jupyter: Path, variable: str) -> Finding:
+    """Whether our folder in one of Jupyter's is safe and can be written, by trying; nothing stays there."""
+    ours = jupyter / "claude_nb"
+    advice = f"Set {variable} to a folder of yours that can be written and has room."
+    if os.path.lexists(ours):
+        danger = exposed(ours, may_be_link=variable == "JUPYTER_DATA_DIR")
+        if danger is not None:
+            return Finding(what, "problem", f"{ours} is not used: {danger}", advice)
+    place = existing(ours)
+    try:
+        with tempfile.NamedTemporaryFile(dir=place, prefix=".claude_nb-") as file:
+            file.write(bytes(MUCH))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return Finding(what, "problem", f"{place} cannot be written: {error.strerror}", advice)
+    return Finding(what, "ok", str(jupyter))
 
 
 def look_at_server_extension() -> Finding:
