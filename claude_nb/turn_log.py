@@ -255,6 +255,9 @@ class TurnLog:
             return []
         results: list[Block] = []
         for part in message.content:
+            if type(part).__name__ == "TextBlock" and part.text.startswith(_CUT_OFF):
+                words = "The connection to the API broke here, and Claude was asked to go on."
+                results += self.tell(NoticeBlock(words, "cut_off", "warning"))
             if type(part).__name__ == "ToolResultBlock":
                 result = self._tool_result(part, now)
                 if message.parent_tool_use_id is None:
@@ -353,7 +356,9 @@ class TurnLog:
             return []
         # Without the words that came after the last of Claude's: the result says them too.
         answer = [] if self.text else self._answer_of_command(message)
-        return answer + self.tell(ending_notice(message.terminal_reason, self._hook_said))
+        answer += self.tell(ending_notice(message.terminal_reason, self._hook_said))
+        silent = not any(isinstance(block, TextBlock | ToolUseBlock | NoticeBlock) for block in self.blocks)
+        return answer + (self.tell(NoticeBlock("Claude gave no text.", "no_text")) if silent else [])
 
     def _answer_of_command(self, result: Any) -> list[Block]:
         """What one of Claude Code's own commands says without asking Claude: in the result, or printed."""
@@ -366,6 +371,8 @@ class TurnLog:
         return [told]
 
 
+# What Claude is told where an attempt broke of which something was told whole, and so is kept.
+_CUT_OFF = "Your response above was cut off mid-stream"
 # How Claude Code marks what a command such as `/compact` printed.
 _COMMAND_OUTPUT = re.compile(r"<local-command-stdout>(.*?)</local-command-stdout>", re.DOTALL)
 

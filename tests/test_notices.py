@@ -46,6 +46,10 @@ rules:
       - {stall: 0.3}
       - {error: 529, times: 1}
       - {text: "All of it."}
+  - exactly: break after a paragraph
+    reply: [{text: "A whole paragraph."}, {stall: 0.3}, {error: 529}]
+  - notice: cut off mid-stream
+    reply: [{text: "And the rest."}]
   - exactly: break behind a tool
     reply: [{text: "I look."}, {tool: Bash, input: {command: "ls", description: Look}}]
     then:
@@ -141,6 +145,10 @@ def test_nothing_of_an_attempt_that_broke_is_left_in_the_reply(manager: SessionM
     assert (broken.status, broken.text, broken.code) == ("completed", "The whole answer.", [])
     assert [block.type for block in broken.blocks] == ["text"]
     assert ask(manager, "overload in mid-reply").text == "All of it."
+    kept = ask(manager, "break after a paragraph")
+    assert [block.type for block in kept.blocks] == ["text", "notice", "text"]
+    assert kept.text == "A whole paragraph.\n\nAnd the rest."
+    assert "broke here" in kept.notices[0]
     behind = ask(manager, "break behind a tool")
     assert behind.text == "I look.\n\nIt is all there."
     assert [tool.state for tool in behind.tools] == ["ok"]
