@@ -215,11 +215,9 @@ class Reply:
 
     def _ipython_display_(self) -> None:
         """Called by IPython to display the value of a cell."""
-        from claude_nb.render.show import running_cell, show_reply
+        from claude_nb.render.show import show_value
 
-        if self.shown_in is None or self.shown_in != running_cell():
-            show_reply(self)
-        self.shown_in = None
+        show_value(self)
 
 
 def code_blocks(markdown: str) -> list[Code]:

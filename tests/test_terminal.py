@@ -61,11 +61,12 @@ def test_a_reply_streams_as_plain_text_and_tables_are_columns(tmp_path: Path) ->
         terminal.child.expect("line 3", timeout=PATIENCE)  # it still runs
         terminal.child.sendintr()
         said = terminal.prompt(2)
-        assert "interrupted" in said
+        assert "\u25a0 Interrupted" in said
         assert "Traceback" not in said
         terminal.child.sendline("%claude ECHO <b>**plain**</b>")
         said = terminal.prompt(3)
         assert "<<<ECHO <b>**plain**</b>>>>" in said
+        assert re.search(r"Out\[2\]: <Reply of 'default', completed: ", said), "and never without a value"
         assert "Markdown" not in said
         terminal.child.sendline("%claude /sessions")
         header, line, *_ = terminal.prompt(4).strip().splitlines()[1:]
@@ -98,7 +99,9 @@ def answer(terminal: Terminal, said: str) -> str:
     """Wait for the question, and answer it; what was printed before."""
     terminal.child.expect(re.escape(ANSWER), timeout=PATIENCE)
     before = CODES.sub("", terminal.child.before)
-    assert re.search(r"(?:\n|\r {5,}\r)Claude wants", terminal.child.before), "at the beginning of a line"
+    assert re.search(r"(?:\n|\r {5,}\r)\u25cb Claude wants", terminal.child.before), (
+        "at the beginning of a line"
+    )
     terminal.child.sendline(said)
     return before
 
@@ -137,7 +140,7 @@ def test_an_interrupt_at_a_question_ends_the_turn_and_nothing_overwrites_what_is
         assert terminal.child.expect(["[\r\x1b]", pexpect.TIMEOUT], timeout=3) == 1
         terminal.child.sendintr()
         said = terminal.prompt(2)
-        assert "interrupted" in said
+        assert "\u25a0 Interrupted" in said
         assert "Traceback" not in said
         terminal.child.sendline("'touched' in globals()")
         assert "False" in terminal.prompt(3)

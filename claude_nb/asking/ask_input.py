@@ -11,6 +11,7 @@ from claude_nb.asking.parts import Choice, choices, form
 from claude_nb.asking.question import Decision, Question
 from claude_nb.asking.shown import choice_text, plain_text
 from claude_nb.asking.typed import typed
+from claude_nb.render.marks import RUNNING
 
 Read = Callable[[str], str]
 Write = Callable[[str], None]
@@ -25,7 +26,8 @@ def ask_by_input(question: Question, read: Read, write: Write) -> Decision:
     Where nobody can be asked, the decision is "deny" by "nobody". KeyboardInterrupt passes.
     """
     try:
-        write(plain_text(question))
+        # As each line of ours, so that no reply can look like a question.
+        write(f"{RUNNING} {plain_text(question)}")
         match form(question):
             case "choices":
                 return _ask_choices(choices(question), read, write)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from claude_nb.asking.question import PLAN, Decision, Question
 from claude_nb.kernel.main_thread import Interrupted
 from claude_nb.kernel.tools import RUN_CELL
+from claude_nb.render import marks
 from claude_nb.reply import ToolUseBlock
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ class Desk:
 
         def settle() -> None:
             self._forget(card)
-            swap(handle, "> \u25a0 You stopped the code." if execution.stopped else "")
+            swap(handle, f"> {marks.ENDED} You stopped the code." if execution.stopped else "")
 
         await asyncio.to_thread(_in_place(stage, settle))
 
@@ -251,7 +252,7 @@ class Desk:
 
         def show() -> None:
             if old is not None:
-                swap(old, "> \u2026 Asked again in another cell.")
+                swap(old, f"> {marks.INFO} Asked again in another cell.")
             if former is not None:
                 self._forget(former)
             card = QuestionCard(pending.question, pending.on_event)

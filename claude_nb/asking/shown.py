@@ -26,6 +26,7 @@ from claude_nb.asking.parts import (
     title,
 )
 from claude_nb.asking.question import Decision, Question
+from claude_nb.render import marks
 from claude_nb.render.cards import shortened
 from claude_nb.render.directions import set_directions
 from claude_nb.render.escape import dollar_proof
@@ -94,17 +95,17 @@ def outcome(question: Question, decision: Decision) -> str:
 
 def _said(question: Question, decision: Decision) -> str:
     if form(question) == "plan":
-        return "\u2713 Plan approved" if decision.allowed else "\u2298 Keep planning"
+        return f"{marks.OK} Plan approved" if decision.allowed else f"{marks.REFUSED} Keep planning"
     if not decision.allowed:
-        return "\u2298 Denied"
+        return f"{marks.REFUSED} Denied"
     if decision.answers:
-        return "\u2713 Answered"
-    return "\u2713 Always allowed" if decision.verdict == "always" else "\u2713 Allowed once"
+        return f"{marks.OK} Answered"
+    return f"{marks.OK} Always allowed" if decision.verdict == "always" else f"{marks.OK} Allowed once"
 
 
 def _settled(question: Question, decision: Decision | None) -> str:
     if decision is None:
-        return f"\u2298 Not answered: {_named(question)}"
+        return f"{marks.REFUSED} Not answered: {_named(question)}"
     said = _said(question, decision)
     if decision.allowed and decision.answers:
         answers = decision.answers.items()

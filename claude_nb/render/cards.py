@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from claude_nb.render import marks
 from claude_nb.render.escape import dollar_proof, entities, fence, visible
 from claude_nb.render.harmless import harmless
 from claude_nb.render.tools import Input, Section, display_name, sections, subject
@@ -20,12 +21,12 @@ OutputMode = Literal["quiet", "normal", "verbose"]
 Kind = Literal["info", "warning", "error", "interrupted"]
 
 _SYMBOLS = {
-    "running": "\u25cb",
-    "waiting": "\u25cb",
-    "ok": "\u2713",
-    "failed": "\u2717",
-    "refused": "\u2298",
-    "interrupted": "\u25a0",
+    "running": marks.RUNNING,
+    "waiting": marks.RUNNING,
+    "ok": marks.OK,
+    "failed": marks.FAILED,
+    "refused": marks.REFUSED,
+    "interrupted": marks.ENDED,
 }
 _WORDS = {
     "running": "running",
@@ -35,7 +36,12 @@ _WORDS = {
     "refused": "refused",
     "interrupted": "",
 }
-_NOTICES = {"info": "\u2139", "warning": "\u26a0", "error": "\u2717", "interrupted": "\u25a0"}
+NOTICES: dict[Kind, str] = {
+    "info": marks.INFO,
+    "warning": marks.WARNING,
+    "error": marks.FAILED,
+    "interrupted": marks.ENDED,
+}
 _QUOTED = re.compile("&#96;(.+?)&#96;")
 _LINE = 80  # characters of a summary's subject
 _LIMITS = {"normal": (3_000, 60), "verbose": (10_000, 200)}  # characters and lines of each section
@@ -97,12 +103,12 @@ def notice(text: str, kind: Kind = "info") -> str:
     """Something we say about a turn, set off from what Claude says."""
     # Our own sentences quote commands as Markdown does; what is between the backticks stays escaped.
     quoted = _QUOTED.sub(r"<code>\1</code>", dollar_proof(_one_line(text)))
-    return f"> {_NOTICES[kind]} {quoted}"
+    return f"> {NOTICES[kind]} {quoted}"
 
 
 def notice_line(text: str, kind: Kind = "info") -> str:
     """A notice for a terminal: plain text, one line."""
-    return f"{_NOTICES[kind]} {_one_line(text)}"
+    return f"{NOTICES[kind]} {_one_line(text)}"
 
 
 def shortened(text: str, width: int = _LINE) -> str:

@@ -19,6 +19,7 @@ from claude_nb.render.directions import set_directions
 from claude_nb.render.escape import dollar_proof, escape_html, escape_prose, readable
 from claude_nb.render.html_code import code_html
 from claude_nb.render.html_math import mathml
+from claude_nb.render.marks import quote_speaker
 from claude_nb.render.tex import display_inline, inline
 
 Tokens = Sequence[Token]
@@ -44,6 +45,8 @@ def blocks_html(tokens: Tokens, *, static: bool = False) -> str:
     """HTML, not yet cleaned. `static`: for a page with MathJax; TeX stays TeX, other dollars are guarded."""
     env: Env = {"static": static, "links": [], "tex": 0}
     set_directions(tokens)
+    if static:
+        quote_speaker(tokens)
     return str(_Writer().render(_with_tasks(tokens), _options(), env))
 
 

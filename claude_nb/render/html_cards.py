@@ -10,7 +10,8 @@ import base64
 import re
 from collections.abc import Sequence
 
-from claude_nb.render.cards import Kind, duration, shortened
+from claude_nb.render import marks
+from claude_nb.render.cards import NOTICES, Kind, duration, shortened
 from claude_nb.render.escape import dollar_proof, escape_html, visible
 from claude_nb.render.html_clean import clean
 from claude_nb.render.html_code import code_html, diff_html
@@ -19,14 +20,13 @@ from claude_nb.render.tools import Section, display_name, sections, subject
 from claude_nb.reply import ToolUseBlock
 
 _SYMBOLS = {
-    "running": "\u25cb",
-    "ok": "\u2713",
-    "failed": "\u2717",
-    "refused": "\u2298",
-    "interrupted": "\u25a0",
+    "running": marks.RUNNING,
+    "ok": marks.OK,
+    "failed": marks.FAILED,
+    "refused": marks.REFUSED,
+    "interrupted": marks.ENDED,
 }
 _WORDS = {"running": "running", "ok": "", "failed": "failed", "refused": "refused", "interrupted": ""}
-_NOTICES = {"info": "\u2139", "warning": "\u26a0", "error": "\u2717", "interrupted": "\u25a0"}
 _QUOTED = re.compile("`([^`\n]+)`")
 _MOST_CHARACTERS, _MOST_LINES = 10_000, 200  # of each part of a card
 _MOST_INNER, _DEEPEST = 50, 3  # calls of a subagent, and subagents of subagents
@@ -62,7 +62,7 @@ def notice_html(text: str, kind: Kind = "info", *, static: bool = False) -> str:
     """Something we say about a turn. Our own sentences quote commands between backticks."""
     line = _QUOTED.sub("\x00\\1\x01", _one_line(text))
     body = _escaped(line, static).replace("\x00", "<code>").replace("\x01", "</code>")
-    symbol = f'<span class="cnb-symbol">{_NOTICES[kind]}</span>'
+    symbol = f'<span class="cnb-symbol">{NOTICES[kind]}</span>'
     return clean(f'<div class="cnb-notice cnb-{kind}">{symbol} {body}</div>')
 
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from claude_nb.render import tex
+from claude_nb.render.escape import readable
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -43,7 +44,7 @@ def _converted(source: str, block: bool) -> Element | None:
     except Exception:  # its own errors, and IndexError, KeyError or RecursionError on what it does not expect
         return None
     for node in element.iter():
-        node.text = html.unescape(node.text or "")
+        node.text = readable(html.unescape(node.text or ""))
         if _UNKNOWN.search(node.text) and node.tag != "mtext":
             return None
     return element

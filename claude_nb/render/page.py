@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from claude_nb.render.cards import notice, status_line, thinking_card, tool_card
 from claude_nb.render.escape import fence
 from claude_nb.render.harmless import HarmlessStream
+from claude_nb.render.marks import ENDED
 from claude_nb.reply import (
     Block,
     NoticeBlock,
@@ -191,7 +192,7 @@ def _ending(reply: Reply, explain: bool, after_text: bool) -> str:
     if reply.status is Status.FAILED and not after_text:
         return ""
     reason = f": {reply.reason}" if reply.reason else ""
-    return status_line(f"\u25a0 {_ENDINGS[reply.status]}{reason}")
+    return status_line(f"{ENDED} {_ENDINGS[reply.status]}{reason}")
 
 
 def _join(parts: list[str]) -> str:

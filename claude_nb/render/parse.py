@@ -18,6 +18,7 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
 from claude_nb.render import cjk, dollars, inert, rows, tex
+from claude_nb.render.marks import spell_marks
 
 _DEEPEST = 30  # levels, of which a list takes two; what is deeper is shown as source
 _BRACKETS = re.compile(r"\\{1,2}([(\[])")
@@ -48,9 +49,11 @@ def _parser() -> MarkdownIt:
 
 
 def parse(text: str, definitions: dict[str, Any], *, partial: bool = False) -> list[Token]:
-    """Tokens of `text`. `definitions` are known from before, and those of this text are added."""
+    """Tokens of `text`, without our marks. `definitions` are known already; those of this text are added."""
     env = {"references": definitions, "partial": partial}
-    return _parser().parse(text, env)
+    tokens = _parser().parse(text, env)
+    spell_marks(tokens)
+    return tokens
 
 
 def _reference(state: StateBlock, start: int, end: int, silent: bool) -> bool:

@@ -23,6 +23,25 @@ def show_turn(turn: Turn, mode: OutputMode = "normal") -> None:
     _display(page.final() if turn.done() else page.live(), turn.text)
 
 
+def show_value(reply: Reply) -> None:
+    """Display the value of a cell, unless that cell has shown it already.
+
+    A terminal has printed `Out[N]: ` by then, after which the reply's short form stands.
+    """
+    shown = reply.shown_in is not None and reply.shown_in == running_cell()
+    reply.shown_in = None
+    if not shown:
+        show_reply(reply)
+    elif not _in_kernel():
+        raise NotImplementedError("IPython prints the short form")
+
+
+def _in_kernel() -> bool:
+    from IPython import get_ipython
+
+    return getattr(get_ipython(), "kernel", None) is not None
+
+
 def running_cell() -> str:
     """A name for the execution under way: no two executions of a process share it."""
     from IPython import get_ipython
@@ -35,13 +54,12 @@ def running_cell() -> str:
 
 
 def _display(markdown: str, text: str) -> None:
-    from IPython import get_ipython
     from IPython.display import display
 
-    from claude_nb.render.harmless import visible
+    from claude_nb.render.terminal import as_plain
 
-    if getattr(get_ipython(), "kernel", None) is None:
-        print(visible(text))
+    if not _in_kernel():
+        print(as_plain(text))
     else:
         display({"text/markdown": markdown}, raw=True)
 

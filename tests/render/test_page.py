@@ -13,8 +13,8 @@ import pytest
 
 from claude_nb.chat.log import ChatLog, applied
 from claude_nb.chat.turns import TurnView
-from claude_nb.render.live import BEGINS_AGAIN, Terminal
 from claude_nb.render.page import MOST_SHOWN, Page
+from claude_nb.render.terminal import BEGINS_AGAIN, Terminal
 from claude_nb.reply import Block, NoticeBlock, PrintedBlock, TextBlock, ThinkingBlock, ToolUseBlock
 from claude_nb.session import Session
 from claude_nb.turn import Turn
@@ -137,3 +137,19 @@ def test_a_terminal_says_that_the_reply_begins_again(capsys: pytest.CaptureFixtu
 def test_what_a_command_printed_keeps_its_lines() -> None:
     assert page_of(PrintedBlock("a:  1\nb: *2*", done=True)).final() == "```\na:  1\nb: *2*\n```"
     assert page_of(PrintedBlock("## Usage", done=True)).final() == "## Usage"
+
+
+def test_a_terminal_prints_each_word_once_and_no_line_as_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    whole = (
+        "\u2713 Always allowed\n> \u26a0 x \u2713\n\x1b[2J**\u2139** \u0645\u06cc\u200c\u062e\n\u221a 2\nlast"
+    )
+    turn, text = Turn(cast("Session", None), "a prompt"), TextBlock("")
+    turn.log.blocks.append(text)
+    terminal = Terminal("normal")
+    for char in whole:
+        text.grow(char)
+        terminal._print_new(turn)
+    text.settle(whole)
+    terminal.finish(turn)
+    shown = "(check) Always allowed\n> (!) x \u2713\n**(i)** \u0645\u06cc\u200c\u062e\n(root) 2\nlast"
+    assert capsys.readouterr().out.rstrip() == shown
