@@ -52,7 +52,7 @@ The map, each with one job; imports go downwards only:
     names         what a session may be called          words       times as a reader says them
     private       files for this user's eyes only       logfile     one log a kernel
     prompt_line   options, commands and prompt of a magic
-    verbatim      prompts reach the magic as typed
+    verbatim      prompts reach the magic as typed      same_cell   in the cell that loads, too
     guard         a program: the parent of one CLI, ends every descendant; imports nothing of ours
     trust         which folders' own settings are loaded
     asking/       may this tool run: questions, cards, rules, the audit log

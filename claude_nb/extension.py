@@ -12,6 +12,7 @@ from claude_nb.kernel.ending import ShutdownHook
 from claude_nb.kernel.last import LastOfAll
 from claude_nb.kernel.warm import Warmer
 from claude_nb.magics import ClaudeMagics
+from claude_nb.same_cell import TAKEN_APART, read_again
 from claude_nb.session_manager import SessionManager
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ def load(shell: InteractiveShell) -> None:
     warmer, hook = Warmer(shell, lambda: _prepare(manager)), _hook(shell, manager)
     _loaded = _Loaded(shell, magics, warmer, matcher, hook, LastOfAll())
     _loaded.warmer.start()
+    if not read_again(shell):
+        print(TAKEN_APART)
+        magics.refuse_this_cell()
 
 
 def unload(shell: InteractiveShell) -> None:

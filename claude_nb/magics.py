@@ -24,6 +24,7 @@ from claude_nb.errors import (
     ShuttingDown,
     TurnInterrupted,
 )
+from claude_nb.same_cell import TAKEN_APART
 from claude_nb.words import counted
 
 if TYPE_CHECKING:
@@ -45,6 +46,18 @@ class ClaudeMagics(Magics):
     def __init__(self, shell: Any, manager: SessionManager) -> None:
         super().__init__(shell)
         self.manager = manager
+        self._refuses = False
+
+    def refuse_this_cell(self) -> None:
+        """Its prompts are not as they were typed."""
+        self._refuses = True
+
+        def over(*_: Any) -> None:
+            """Called by IPython after the cell."""
+            self._refuses = False
+            self.shell.events.unregister("post_run_cell", over)  # type: ignore[union-attr]
+
+        self.shell.events.register("post_run_cell", over)  # type: ignore[union-attr]
 
     @no_var_expand
     @line_cell_magic
@@ -52,6 +65,9 @@ class ClaudeMagics(Magics):
         """Ask Claude in a persistent session of this kernel. `%claude /help` says more."""
         # Loading is to be quick: what only a prompt or a command needs is imported with the first one.
         from claude_nb.prompt_line import PromptLineError, parse_cell, parse_line
+
+        if self._refuses:
+            raise UsageError(TAKEN_APART)
 
         try:
             request = parse_line(line) if cell is None else parse_cell(line, cell)
