@@ -9,7 +9,7 @@ is not there, or the two readings differ before the line that loads, the prompts
 from __future__ import annotations
 
 import ast
-import sys
+import inspect
 from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,7 @@ def read_again(shell: InteractiveShell) -> bool:
 
 def _frames(name: str) -> Iterator[FrameType]:
     """IPython's methods of that name that are under way, the innermost first."""
-    frame: FrameType | None = sys._getframe()
+    frame: FrameType | None = inspect.currentframe()
     while frame is not None:
         if frame.f_code.co_name == name and frame.f_globals.get("__name__", "").startswith("IPython."):
             yield frame
