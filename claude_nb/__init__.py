@@ -28,6 +28,7 @@ The map, each with one job; imports go downwards only:
     life          the process behind a session as it comes and goes
     attribution   whose message is it                   announced   what Claude Code itself changes
     process       one live Claude Code process, through the vendor's SDK
+    shadows       why something cannot be imported
     launch        how it is started: the CLI's path, the guard's shim, what the child must not see
     sweep         ends what dead kernels and dead guards have left
     doing         what a session is doing, as its record says it

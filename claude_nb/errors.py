@@ -3,6 +3,7 @@
     ClaudeNbError
     ├── UnsupportedPlatform      this machine cannot run claude_nb (yet)
     ├── FolderUnusable           a folder of ours cannot be written, or is not safe (an OSError, too)
+    ├── CannotImport             a package is not there, or the user's file hides it (an ImportError, too)
     ├── ClaudeNotFound           no Claude Code CLI, or `cli_path` does not run
     ├── NotSignedIn              Claude Code has no valid credentials
     ├── InvalidName              not a session name
@@ -61,6 +62,18 @@ class FolderUnusable(ClaudeNbError, OSError):
     def _render_traceback_(self) -> list[str]:
         """Called by IPython instead of printing a traceback."""
         return [f"{type(self).__name__}: {self}"]
+
+
+class CannotImport(ClaudeNbError, ImportError):
+    """A package that claude_nb needs cannot be imported.
+
+    `name` is the package's, `path` the file of the user's that hides it, or None.
+    """
+
+    def __init__(self, message: str, name: str | None = None, path: str | None = None) -> None:
+        super().__init__(message)
+        self.name = name
+        self.path = path
 
 
 class ClaudeNotFound(ClaudeNbError):

@@ -77,6 +77,12 @@ class ClaudeMagics(Magics):
         except (ClaudeNbError, OSError) as error:  # code of the user's does not run here
             in_one_line(error)
             raise
+        except ImportError as error:
+            from claude_nb.shadows import cannot_import
+
+            failure = cannot_import(error)
+            in_one_line(failure)
+            raise failure from error
 
     def _answer(self, request: Request) -> Reply | None:
         if request.command is not None and self._is_ours(request.command):

@@ -1,0 +1,45 @@
+"""A file of the user's that bears the name of a package that is imported late: the error names that file."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from claude_nb.shadows import cannot_import
+
+ASK = "\n".join(["%load_ext claude_nb", "%claude hello"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("mcp", "this is no Python\n"),
+        ("anyio", "raise SystemError('not meant to be imported')\n"),
+        ("markdown_it", "x = 1\n"),
+    ],
+)
+def test_the_file_is_named_in_one_line(name: str, content: str, tmp_path: Path, own_data: Path) -> None:
+    file = tmp_path / f"{name}.py"
+    file.write_text(content)
+    command = [sys.executable, "-m", "IPython", "--colors=nocolor", "-c", ASK]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+    lines = [
+        line for line in (done.stdout + done.stderr).splitlines() if line.strip() not in ("", "[failed]")
+    ]
+    assert lines == [
+        f"CannotImport: Your file {file} hides the package {name!r}, which claude_nb needs. "
+        "Give it another name, and restart the kernel."
+    ]
+
+
+def test_a_package_that_is_not_there_is_named() -> None:
+    try:
+        import no_such_package_anywhere  # noqa: F401
+    except ImportError as error:
+        failure = cannot_import(error)
+    assert isinstance(failure, ImportError)
+    assert failure.name == "no_such_package_anywhere"
+    assert "pip install" in str(failure)
