@@ -21,7 +21,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -196,6 +196,11 @@ class Registry:
             and (unlisted or record.listed)
         ]
         return sorted(found, key=lambda record: (-record.last_activity, record.name))
+
+    def check(self) -> None:
+        """Raise `OSError` where records cannot be listed, for who must not take that for none."""
+        with suppress(FileNotFoundError):
+            os.listdir(self.data / "sessions")  # noqa: PTH208
 
     def find(self, name: str, folder: str | os.PathLike[str]) -> Record | None:
         """The listed record of that name in the folder, archived or not. Raises `InvalidName`."""

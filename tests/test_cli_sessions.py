@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -43,6 +45,24 @@ def test_records_that_cannot_be_read_are_said_in_one_line(registry: Registry) ->
     assert answer.returncode == 1
     assert answer.stderr.startswith("jupyter claude sessions: The session records cannot be read: ")
     assert answer.stderr.count("\n") == 1
+
+
+def test_a_poor_encoding_and_a_reader_that_has_seen_enough_are_no_errors(
+    registry: Registry, tmp_path: Path
+) -> None:
+    registry.create("名前", tmp_path, turns=1)
+    command = [sys.executable, "-m", "claude_nb.cli", "sessions"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert r"\u540d\u524d" in answer.stdout
+    for words in (command, [*command[:-1], "--help"]):
+        reader, writer = os.pipe()
+        os.close(reader)
+        answer = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+        os.close(writer)
+        assert answer.returncode in (0, 141)
+        assert answer.stderr == ""
 
 
 def test_sessions_of_every_folder_are_listed_with_what_each_is_doing(

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -30,6 +32,8 @@ from claude_nb.prompt_line import nearest
 
 # What the shell and the user know as "the command was not understood".
 USAGE = 2
+# As a shell reports the end by SIGPIPE.
+CLOSED = 141
 
 
 class CommandError(ClaudeNbError):
@@ -169,6 +173,19 @@ def _port(text: str) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal's encoding may lack what a name has
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        status = _run(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read it has seen enough: `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED
+    return status
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = make_parser().parse_args(_with_passed_on(list(sys.argv[1:] if argv is None else argv)))
     module = importlib.import_module(f"claude_nb.cli.{arguments.module}")
     try:

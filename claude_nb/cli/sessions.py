@@ -20,7 +20,9 @@ WORDS = {"asking": "waiting for you", "orphaned": "left behind", "unused": "neve
 def run(arguments: argparse.Namespace) -> int:
     """Print them; nothing is started, claimed or written."""
     try:
-        rows = look(Registry.default(), archived=arguments.all)
+        registry = Registry.default()
+        registry.check()
+        rows = look(registry, archived=arguments.all)
     except OSError as error:
         raise ClaudeNbError(f"The session records cannot be read: {error}") from None
     if arguments.json:
