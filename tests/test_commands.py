@@ -522,6 +522,12 @@ def tab(kernel: Kernel, code: str) -> list[str]:
     return [code[: reply["cursor_start"]] + match + code[reply["cursor_end"] :] for match in reply["matches"]]
 
 
+def kinds(kernel: Kernel, code: str) -> set[str]:
+    """What stands beside the completions in a front end's list."""
+    reply = kernel._reply(kernel.client.complete(code, len(code)), time.monotonic() + PATIENCE)
+    return {match["type"] for match in reply["metadata"]["_jupyter_types_experimental"]}
+
+
 @in_kernel
 def test_tab_completes_commands_names_and_models_in_lines_and_cells(kernel: Kernel) -> None:
     command(kernel, "/new two-words")
@@ -546,8 +552,19 @@ def test_tab_completes_commands_names_and_models_in_lines_and_cells(kernel: Kern
     assert tab(kernel, "%claude /new x --app") == ["%claude /new x --append-system-prompt"]
     assert tab(kernel, "%claude --back") == ["%claude --background"]
     everything = tab(kernel, "%claude /")
-    assert {"%claude /help", "%claude /context"} <= set(everything)
+    assert {"%claude /help", "%claude /context", "%claude /widget", "%claude /compact"} <= set(everything)
     assert not [line for line in everything if "/_" in line]
+    # Ours first; then Claude Code's, but for those that do nothing here.
+    assert everything.index("%claude /wait") < everything.index("%claude /compact")
+    assert not {"%claude /color", "%claude /heapdump"} & set(everything)
+    assert kinds(kernel, "%claude /") == {"command", "Claude Code"}
+    for code, kind in {
+        "%claude /switch ": {"session"},
+        "%claude -m ": {"model"},
+        "%claude --": {"option"},
+        "%claude /mode ": {"mode"},
+    }.items():
+        assert kinds(kernel, code) == kind, code
 
 
 @in_kernel
@@ -569,6 +586,31 @@ def test_tab_completes_names_behind_an_at_sign_in_prompts(kernel: Kernel) -> Non
     everything = tab(kernel, "%claude what is @")
     assert {"%claude what is @frame", "%claude what is @data"} <= set(everything)
     assert not [line for line in everything if "_private" in line or "quit" in line]
+
+
+@in_kernel
+def test_tab_completes_files_behind_an_at_sign(kernel: Kernel) -> None:
+    kernel.run(
+        "import pathlib; pathlib.Path('tables/deep').mkdir(parents=True); table_of_mine = 1\n"
+        "for name in ('tables/sales.csv', 'tables/sales_2.csv', 'tables/.hidden', 'tables/two words.csv'):\n"
+        "    pathlib.Path(name).touch()"
+    )
+    assert tab(kernel, "%claude what is in @table") == [
+        "%claude what is in @table_of_mine",
+        "%claude what is in @tables/",
+    ]
+    assert tab(kernel, "%%claude -s other\nread @tables/sales") == [
+        "%%claude -s other\nread @tables/sales.csv",
+        "%%claude -s other\nread @tables/sales_2.csv",
+    ]
+    assert tab(kernel, "%claude @tables/.h") == ["%claude @tables/.hidden"]
+    assert set(tab(kernel, "%claude @./tables/")) == {
+        "%claude @./tables/deep/",
+        "%claude @./tables/sales.csv",
+        "%claude @./tables/sales_2.csv",
+    }
+    assert kinds(kernel, "%claude @table") == {"variable", "folder"}
+    assert kinds(kernel, "%claude @tables/") == {"folder", "file"}
 
 
 @in_kernel
