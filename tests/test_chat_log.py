@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from claude_nb.chat.log import ChatLog, Entry, applied, change
+from claude_nb.chat.wording import as_said_in_a_chat
 
 pytestmark = pytest.mark.pure
 
@@ -93,3 +94,10 @@ def some_entries(turn: str, chance: random.Random) -> list[Entry]:
         for number in range(5)
         if chance.random() < 0.7
     ]
+
+
+def test_what_is_written_for_a_cell_is_said_as_it_is_done_in_a_chat() -> None:
+    told = "Use `jupyter claude login`, then run the cell again. `%claude /switch x` or `%claude -n`."
+    assert as_said_in_a_chat(told) == (
+        "Use `jupyter claude login`, then send the prompt again. `/switch x` or `/clear`."
+    )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from claude_nb.asking.card import decision_on
 from claude_nb.asking.question import Decision
+from claude_nb.chat.wording import as_said_in_a_chat
 from claude_nb.commands import start
 from claude_nb.errors import ClaudeNbError
 from claude_nb.state import ASLEEP
@@ -90,7 +91,7 @@ class Actions:
         try:
             _IN_THREAD[kind](self, content)
         except (ClaudeNbError, ValueError) as error:
-            self._chat.send({"kind": "failed", "id": id, "what": kind, "text": str(error)})
+            self._chat.send({"kind": "failed", "id": id, "what": kind, "text": as_said_in_a_chat(str(error))})
         except Exception as error:
             log.exception("%s in a chat failed", kind)
             text = f"claude_nb failed: {error!r}. Please report this."

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from claude_nb.answers import Answer, Mistake, Table, Verbatim
+from claude_nb.chat.wording import as_said_in_a_chat
 from claude_nb.commands import COMMANDS, check_known, run
 from claude_nb.errors import ClaudeNbError
 from claude_nb.help import chat_help
@@ -15,9 +15,6 @@ from claude_nb.prompt_line import Request, split_arguments
 if TYPE_CHECKING:
     from claude_nb.chat.widget import ChatWidget
     from claude_nb.session import Session
-
-# Our sentences name commands as they are written in a cell.
-_AS_IN_A_CELL = re.compile(r"%%?claude (?=[/.])")
 
 _ONLY_IN_A_CELL = {
     "show": "a chat shows its turns by itself. `%claude /show` in a cell shows the last one there",
@@ -50,11 +47,6 @@ def steer(chat: ChatWidget, request: Request) -> bool:
     chat.feed.look()
     chat.list_sessions()
     return True
-
-
-def as_said_in_a_chat(text: str) -> str:
-    """One of our own sentences, which names commands as they are written in a cell."""
-    return _AS_IN_A_CELL.sub("", text).replace("`%claude -n`", "`/clear`")
 
 
 def _in_words_of_a_chat(answer: Answer) -> Answer:

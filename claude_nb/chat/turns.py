@@ -16,6 +16,7 @@ from claude_nb.asking.parts import choices, form, seen, title
 from claude_nb.asking.shown import card_html, outcome, tag
 from claude_nb.chat.log import Entry, Kind
 from claude_nb.chat.past import PastTurn
+from claude_nb.chat.wording import as_said_in_a_chat
 from claude_nb.kernel.tools import RUN_CELL
 from claude_nb.render.html import HtmlStream, notice_html, printed_html, thinking_html, tool_html
 from claude_nb.reply import (
@@ -122,7 +123,7 @@ class TurnView(Generic[_Turn]):
 
     def _news(self) -> list[Entry]:
         news = self.turn.news
-        return [self._entry("news", "notice", notice_html(news, "info"))] if news else []
+        return [self._entry("news", "notice", notice_html(as_said_in_a_chat(news), "info"))] if news else []
 
     # -- blocks -------------------------------------------------------------------------------
 
@@ -249,7 +250,7 @@ class TurnView(Generic[_Turn]):
         more = {"status": str(reply.status), "words": _end_words(reply), "retry": bool(self.turn.prompt)}
         failure = ""
         if reply.status is Status.FAILED:
-            failure = notice_html(f"{type(reply.error).__name__}: {reply.error}", "error")
+            failure = notice_html(as_said_in_a_chat(f"{type(reply.error).__name__}: {reply.error}"), "error")
         return [self._entry("end", "end", failure, more=more)]
 
     def _cut(self) -> list[Entry]:

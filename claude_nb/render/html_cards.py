@@ -60,8 +60,9 @@ def thinking_html(text: str, *, static: bool = False) -> str:
 
 def notice_html(text: str, kind: Kind = "info", *, static: bool = False) -> str:
     """Something we say about a turn. Our own sentences quote commands between backticks."""
-    line = _QUOTED.sub("\x00\\1\x01", _one_line(text))
-    body = _escaped(line, static).replace("\x00", "<code>").replace("\x01", "</code>")
+    # Every second part stood between backticks.
+    parts = [_escaped(part, static) for part in _QUOTED.split(_one_line(text))]
+    body = "".join(f"<code>{part}</code>" if index % 2 else part for index, part in enumerate(parts))
     symbol = f'<span class="cnb-symbol">{NOTICES[kind]}</span>'
     return clean(f'<div class="cnb-notice cnb-{kind}">{symbol} {body}</div>')
 

@@ -44,6 +44,8 @@ _CSS = (
     ".cnb-transcript pre {white-space:pre-wrap;overflow-wrap:anywhere}"
     " .cnb-transcript img {max-width:100%}"
     " .cnb-transcript .cnb-add {color:#1a7f37} .cnb-transcript .cnb-del {color:#cf222e}"
+    # On paper nothing can be unfolded.
+    " @media print {.cnb-transcript > details::details-content {content-visibility:visible}}"
 )
 
 

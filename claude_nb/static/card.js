@@ -98,8 +98,8 @@ class Card {
       if (guarded && !this.root.dataset.ready) return;
       press();
     });
-    if (guarded) this.listen(node, "keydown", (event) => { if (event.key === "Enter") event.preventDefault(); });
-    if (guarded) node.title = "With the keyboard: Space";
+    // A key that is still held down from before is none, either.
+    this.listen(node, "keydown", (event) => { if (event.key === "Enter" && event.repeat) event.preventDefault(); });
     return node;
   }
 
@@ -120,7 +120,10 @@ class Card {
   // -- what is said --
 
   send(content, doing) {
+    // A button that is disabled, or goes away, would leave the focus to nobody.
+    const hadFocus = this.root.contains(document.activeElement);
     for (const node of this.root.querySelectorAll("button, input")) node.disabled = true;
+    if (hadFocus) this.home().focus({ preventScroll: true });
     this.say(doing);
     const message = { id: randomId(), ...content };
     let times = 0;
@@ -131,6 +134,12 @@ class Card {
     clearInterval(this.sending);
     this.sending = setInterval(again, RESEND_EVERY);
     again();
+  }
+
+  // Where a person goes on once the question is answered: the chat's own field, or the notebook.
+  home() {
+    const chat = this.root.closest(".cnb-chat");
+    return chat?.querySelector(".cnb-input") ?? this.root.closest(".jp-Notebook") ?? this.root;
   }
 
   sayHere() {

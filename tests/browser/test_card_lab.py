@@ -90,7 +90,10 @@ def test_a_plan_is_approved_or_sent_back(lab: Frontend) -> None:
     assert "verdict='deny', reason='look twice'" in card.decided()
 
 
-def test_the_keyboard_reaches_every_button_and_enter_never_allows(lab: Frontend) -> None:
+@pytest.mark.parametrize("key", ["Enter", "Space"])
+def test_the_keyboard_reaches_and_presses_every_button_and_the_notebook_has_the_focus_then(
+    lab: Frontend, key: str
+) -> None:
     card = Card(lab, "Bash", LIST, rule="Bash(ls:*)")
     keyboard = lab.page.keyboard
     assert not card.node.evaluate("node => node.contains(document.activeElement)")
@@ -99,14 +102,14 @@ def test_the_keyboard_reaches_every_button_and_enter_never_allows(lab: Frontend)
     for name in ("Allow once", "Always"):
         while not card.button(name).evaluate("node => node === document.activeElement"):
             keyboard.press("Tab")
-        keyboard.press("Enter")
         keyboard.press("b")  # a new cell, were it the notebook's
     assert lab.page.evaluate(CELLS) == cells
     assert card.decided() == "[]"
     card.button("Allow once").focus()
-    keyboard.press("Space")
+    keyboard.press(key)
     card.wait_until_phase("answered")
     assert "verdict='once'" in card.decided()
+    assert lab.page.evaluate("document.activeElement.matches('.jp-Notebook, .jp-Notebook *')")
 
 
 def test_neither_a_script_nor_a_click_that_comes_at_once_can_allow(lab: Frontend) -> None:

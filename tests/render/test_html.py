@@ -368,3 +368,13 @@ def test_only_the_renderers_own_modules_import_it():
         ]
         uses = any(name.startswith(("claude_nb.render.html", "nh3", "latex2mathml")) for name in names)
         assert not uses or path.name.startswith("html"), path
+
+
+def test_a_notice_quotes_commands_as_code_and_nothing_else() -> None:
+    for static in (False, True):
+        html = notice_html("Run `jupyter claude login <b>`, then `x`.", "error", static=static)
+        assert html.count("<code>") == 2
+        assert "jupyter claude login" in html
+        assert "\u2400" not in html
+        assert "\u2401" not in html
+        assert "<b>" not in html
