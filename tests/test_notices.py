@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from kernel_kit import Kernel
 
 from claude_nb.chat.past import past_turns
 from claude_nb.errors import PromptRefused, SafetyStop
+from claude_nb.history import exchanges
 from claude_nb.offline import OfflineAPI
 from claude_nb.reply import Block, NoticeBlock
 from claude_nb.session_manager import SessionManager
@@ -57,6 +59,14 @@ rules:
         - {stall: 0.3}
         - {drop: true, times: 1}
         - {text: "It is all there."}
+  - exactly: start a background task
+    reply:
+      - tool: Bash
+        input:
+          command: python3 -c 'import time; time.sleep(0.5)'
+          run_in_background: true
+          description: a nap
+    then: [[{text: "It runs."}]]
   - exactly: something dangerous
     reply: [{text: "First step: take the"}, {stop: refusal}]
   - notice: safety classifier
@@ -183,6 +193,21 @@ def test_commands_of_claude_codes_own_print_lines_and_compacting_is_told_with_it
     assert ask(manager, "/clear").notices == [
         "A new conversation was begun; Claude has forgotten the old one."
     ]
+
+
+def test_what_claude_code_tells_claude_is_no_prompt_in_the_history(manager: SessionManager) -> None:
+    settings(permissions={"allow": ["Bash(python3 *)"]})
+    ended = threading.Event()
+    turn = manager.session("a").ask("start a background task")
+    turn.on_aftermath = lambda later: later.on_end(ended.set)
+    assert turn.result(PATIENCE).text == "It runs."
+    assert ended.wait(PATIENCE)
+    past = past_turns(manager.session("a"))
+    assert [turn.prompt for turn in past] == ["start a background task"]
+    assert "in the background has ended" in str(past[0].blocks[-1])
+    ((prompt, blocks),) = exchanges(manager.session("a"))
+    assert prompt == "start a background task"
+    assert "<task-notification>" not in str(blocks)
 
 
 def test_what_a_rule_denies_is_told_and_its_call_is_refused(manager: SessionManager) -> None:
