@@ -148,7 +148,7 @@ def test_a_killed_guard_leaves_nothing_and_the_conversation_goes_on(
     with reported("guard", busy, trial) as seconds, begun(place, busy=busy) as it:
         ours = {process for process, kind in it.kinds().items() if kind not in ("worker", "bystander")}
         # Who has cleared its environment is known only once the guard has looked, at most a second later.
-        wait_until(lambda: ours <= read_ledger(it.live_folder / "ledger.json", it.marker), 10)
+        wait_until(lambda: ours <= read_ledger(it.live_folder / "ledger.json", it.marker), 100)
         guard = it.guard
         death = Death(guard[0])
         os.kill(guard[0], signal.SIGKILL)

@@ -14,8 +14,7 @@ from contextlib import contextmanager
 
 import psutil
 import pytest
-from lab_kit import END_PATIENCE, VIEWPORT, Application, Frontend, Notebook, Server, frontend_server
-from left_over_kit import sharing
+from lab_kit import END_PATIENCE, VIEWPORT, Frontend, Notebook, Server, serving
 from playwright.sync_api import Browser, BrowserContext
 
 from claude_nb.offline import OfflineAPI
@@ -38,17 +37,6 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
     """Pages that share a cache, so that only the first one loads the application."""
     with browser.new_context(viewport=VIEWPORT) as context:
         yield context
-
-
-@contextmanager
-def serving(
-    application: Application, offline: OfflineAPI, factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    place = factory.mktemp(application)
-    config = place / "claude"
-    config.mkdir(mode=0o700)
-    with sharing(frontend_server(application, place, offline.environment(config))) as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

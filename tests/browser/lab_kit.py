@@ -19,8 +19,11 @@ from typing import Any, Literal
 
 import nbformat
 import psutil
+import pytest
+from left_over_kit import sharing
 from playwright.sync_api import ConsoleMessage, Dialog, Locator, Page, expect
 
+from claude_nb.offline import OfflineAPI
 from tools.jupyter_server import QUIET, Running, jupyter_server, private_folders, write_settings
 
 Application = Literal["lab", "notebook"]
@@ -70,6 +73,18 @@ def frontend_server(
     log = place / "server.log"
     with jupyter_server(module, folder, log, {**own, **environment}, *options) as running:
         yield Server(running.url, running.token, running.process, application, folder)
+
+
+@contextmanager
+def serving(
+    application: Application, offline: OfflineAPI, factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A server in folders of its own, whose kernels talk to that offline API."""
+    place = factory.mktemp(application)
+    config = place / "claude"
+    config.mkdir(mode=0o700)
+    with sharing(frontend_server(application, place, offline.environment(config))) as server:
+        yield server
 
 
 # -- the browser -----------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from hostile_kit import (
     script,
 )
 from hostile_replies import WORKING
-from lab_kit import Frontend, Notebook, Witness
+from lab_kit import Frontend, Notebook, Server, Witness, serving
 from nbconvert import HTMLExporter
 from playwright.sync_api import Browser, expect
 
@@ -38,11 +38,14 @@ OUTPUT = '.jp-Cell[data-windowed-list-index="1"] .jp-OutputArea'
 
 
 @pytest.fixture(scope="module")
-def offline(private_home: Path) -> Iterator[OfflineAPI]:
-    """The offline API, which says every hostile reply when it is told to."""
+def lab_server(private_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One whose offline API says every hostile reply when it is told to."""
     tests = Path(__file__).resolve().parents[1]
-    with OfflineAPI(script=[tests / "script.yaml", script()]) as api:
-        yield api
+    with (
+        OfflineAPI(script=[tests / "script.yaml", script()]) as api,
+        serving("lab", api, tmp_path_factory) as server,
+    ):
+        yield server
 
 
 @pytest.fixture(scope="module")
