@@ -51,6 +51,8 @@ The map, each with one job; imports go downwards only:
     failures      Claude Code's failures as typed errors
     errors        the tree of exceptions
     names         what a session may be called          words       times as a reader says them
+    masking       keys and tokens made unreadable in what is shown, saved and told
+    quoted        those of tools where Claude's own words repeat them
     private       files for this user's eyes only       logfile     one log a kernel
     prompt_line   options, commands and prompt of a magic
     verbatim      prompts reach the magic as typed      same_cell   in the cell that loads, too

@@ -40,7 +40,7 @@ _HOW_TO_STOP = "Kernel > Interrupt (or Ctrl-C) ends the turn and keeps the sessi
 _USAGES = {
     "help": "/help [COMMAND]   this text, or what is known of one command",
     "clear": "/clear   forget, as -n",
-    "show": "/show [NAME]   the last turn of this session, here",
+    "show": "/show [NAME] [--unmasked]   the last turn of this session, here; with keys and tokens unmasked",
     "code": "/code [N]   the N-th code block of the last reply, in a new cell",
     "widget": "/widget [NAME]   a chat with the session, with buttons",
 }

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from claude_nb.answers import Answer, Exchanges
 from claude_nb.notices import recorded_block
+from claude_nb.quoted import Quoted
 from claude_nb.recorded import messages
-from claude_nb.reply import Block, PrintedBlock, TextBlock, result_text
+from claude_nb.reply import Block, PrintedBlock, TextBlock, ToolUseBlock, result_text
 
 if TYPE_CHECKING:
     from claude_nb.session import Session
@@ -26,7 +27,7 @@ _NOT_SAID = (
 
 
 def exchanges(session: Session) -> list[tuple[str, list[Block]]]:
-    """Prompt and reply of each turn, the first one first."""
+    """Prompt and reply of each turn, with what tools got and gave, the first one first."""
     pairs: list[tuple[str, list[Block]]] = []
     early: list[Block] = []
     for message in messages(session.transcript):
@@ -35,7 +36,10 @@ def exchanges(session: Session) -> list[tuple[str, list[Block]]]:
             (pairs[-1][1] if pairs else early).append(beside)
             continue
         content: Any = message.get("message")
-        text = _text(content.get("content") if isinstance(content, dict) else content)
+        content = content.get("content") if isinstance(content, dict) else content
+        if pairs:
+            pairs[-1][1].extend(_tools(content))
+        text = _text(content)
         if not text or said_by_nobody(text):
             continue
         output = printed(text)
@@ -49,8 +53,29 @@ def exchanges(session: Session) -> list[tuple[str, list[Block]]]:
 
 def told(session: Session, number: int) -> Answer:
     """The last exchanges."""
-    pairs = exchanges(session)[-number:]
+    pairs = [(prompt, _without_tools(blocks)) for prompt, blocks in exchanges(session)[-number:]]
     return Exchanges(pairs) if pairs else f"Nothing was said in {session.name} yet."
+
+
+def _without_tools(blocks: list[Block]) -> list[Block]:
+    """The words alone; what is a secret of a tool's is masked in Claude's."""
+    quoted = Quoted()
+    words = [block for block in blocks if not isinstance(block, ToolUseBlock)]
+    return [
+        TextBlock(quoted.masked(block.text, blocks)) if type(block) is TextBlock else block for block in words
+    ]
+
+
+def _tools(content: Any) -> list[ToolUseBlock]:
+    """The calls and the results of calls that a message has, each by itself."""
+    found = []
+    for part in content if isinstance(content, list) else []:
+        match part:
+            case {"type": "tool_use", "id": str(name), "name": str(tool), "input": dict(given)}:
+                found.append(ToolUseBlock(name, tool, given, done=True))
+            case {"type": "tool_result", "tool_use_id": str(name), "content": result}:
+                found.append(ToolUseBlock(name, "", result=result_text(result), done=True))
+    return found
 
 
 def said_by_nobody(text: str) -> bool:

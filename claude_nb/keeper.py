@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,17 +151,29 @@ class SessionKeeper:
             session.record.id, prompt, self._manager.folder, self._manager.context_budget
         )
 
+    def asked(self, session: Session, turn: Turn) -> None:
+        """The prompt waits to be sent, with what goes before it."""
+        told, name, context = turn.told, session.record.id, self._manager.surroundings.context
+        if told.mark is not None:
+            texts = told.blocks[: len(told.blocks) - len(told.mentioned)]
+            context.asked(name, told.mark, [text for text in texts if isinstance(text, str)])
+            turn.on_end(lambda: context.ended(name, told.mark))
+
     def freshen(self, session: Session, turn: Turn) -> None:
-        """The turn is about to be sent: what an earlier one was told while it waited is not told again."""
-        around, mark = self._manager.surroundings, turn.told.mark
-        if mark is not None and around.context.is_stale(session.record.id, mark):
-            turn.told = around.told_again(session.record.id, turn.told, self._manager.context_budget)
-            turn.context = turn.told.blocks
+        """The turn is about to be sent: it tells what those before it would have told that were not sent."""
+        around, mark, name = self._manager.surroundings, turn.told.mark, session.record.id
+        if mark is None:
+            return
+        if around.context.is_forgotten(name, mark):
+            turn.told = around.told_again(name, turn.told, self._manager.context_budget)
+        else:
+            turn.told = replace(turn.told, blocks=(*around.context.carried(name, mark), *turn.told.blocks))
+        turn.context = turn.told.blocks
 
     def told(self, session: Session, turn: Turn) -> None:
         """The prompt with what goes before it was sent."""
         if turn.told.mark is not None:
-            self._manager.surroundings.context.commit(session.record.id, turn.told.mark)
+            self._manager.surroundings.context.sent(session.record.id, turn.told.mark)
         cell = turn.stage.place.cell_id if turn.stage is not None and turn.stage.place is not None else None
         if cell is not None:
             session.record.note_cell(cell)

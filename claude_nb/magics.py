@@ -169,11 +169,16 @@ class ClaudeMagics(Magics):
 
     def _show_last(self, request: Request) -> None:
         from claude_nb.render.live import output_for
+        from claude_nb.render.show import show_turn
 
-        session = self.manager.existing(request.arguments or None)
+        words = request.arguments.split()
+        names = [word for word in words if word != _UNMASKED]
+        session = self.manager.existing(" ".join(names) or None)
         turn = session.running or session.last_turn
         if turn is None:
             print(f"{session.name} has had no turn in this kernel. `%claude /history` reads its record.")
+        elif _UNMASKED in words:
+            show_turn(turn, cast("OutputMode", self.manager.output_mode), masked=False)
         else:
             follow(turn, output_for(self.shell, cast("OutputMode", self.manager.output_mode)))
 
@@ -188,6 +193,10 @@ class ClaudeMagics(Magics):
         if not number.isdecimal() or not 1 <= int(number) <= len(blocks):
             raise UsageError(f"The last reply has {counted(len(blocks), 'code block')}; {number!r} is none.")
         self.shell.set_next_input(blocks[int(number) - 1].source.rstrip("\n"))  # type: ignore[union-attr]
+
+
+# Of `/show`: with the keys and tokens that tools got and gave.
+_UNMASKED = "--unmasked"
 
 
 def _help_for_tooltips() -> str:

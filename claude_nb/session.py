@@ -186,6 +186,7 @@ class Session(HasTraits):
         told = self._keeper.context_for(self, prompt) if context is None else Told(tuple(context))
         turn = Turn(self, prompt, context=told.blocks, model=model)
         turn.told, turn.stage = told, stage or self._keeper.stage()
+        self._keeper.asked(self, turn)
         self.portal.call(self.conversation.enqueue, turn)
         return turn
 

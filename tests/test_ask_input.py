@@ -124,3 +124,21 @@ def test_what_the_shell_would_run_is_written_even_where_a_terminal_would_hide_it
     person.asked(Question("analysis", "Bash", {"command": "ls \x1b]0; rm -rf ~\x07\r\u202e"}))
     assert "ls \u241b]0; rm -rf ~\u2407\u240d\u27e6U+202E\u27e7" in person.seen[0]
     assert "\x1b" not in person.seen[0]
+
+
+def test_what_a_notebook_would_save_is_masked_and_shown_to_who_asks_for_it() -> None:
+    token = "ghp_abcdefghijklmnopqrst1234567890"
+    person = Person("s", "y")
+    asked = person.asked(
+        Question("analysis", "Bash", {"command": f"curl -H 'Authorization: Bearer {token}'"})
+    )
+    assert asked == Decision("once", by="input")
+    first, prompt, whole, _ = person.seen
+    assert token not in first
+    assert "[masked]" in first
+    assert "[s]how what is masked" in prompt
+    assert token in whole
+    person = Person("s", "y")
+    person.asked(BASH)
+    assert "[s]how" not in person.prompts[0]
+    assert "'s' is none of these answers." in person.seen

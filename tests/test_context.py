@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from work_kit import calls
 
 from claude_nb.kernel.cells import Cell, CellRecorder
 from claude_nb.kernel.context import ContextKeeper, changes, snapshot
+from claude_nb.kernel.look import brief
 from claude_nb.kernel.tracebacks import CellError
 
 pytestmark = pytest.mark.pure
@@ -120,6 +122,48 @@ def test_prompts_and_what_claude_ran_itself_are_not_told_again() -> None:
     assert not any(words in text for words in ("the reply", "known", "In [1]", "In [2]", "In [4]", "%claude"))
 
 
+@pytest.mark.parametrize(
+    ("source", "news"),
+    [
+        ("# only a remark", False),
+        ("%load_ext claude_nb", False),
+        ("%claude /sessions", False),
+        ("# first\n%claude /mode plan\n\n%claude go on", False),
+        ("%%claude\nx = 1", False),
+        ("%%time\n%claude hi", False),
+        ("t = %claude -b hi", False),
+        ("import claude_nb", False),
+        ("x = 1  # one", True),
+        ("%load_ext autoreload", True),
+        ("%%time\nx = 1", True),
+        ("%claude hi\nprint('after')", True),
+    ],
+)
+def test_cells_that_hold_only_our_magics_or_comments_are_no_news(source: str, news: bool) -> None:
+    assert bool(told([cell(1, source, printed="something")])) is news
+
+
+def test_our_own_objects_are_no_news() -> None:
+    kernel = Kernel(namespace={"keeper": ContextKeeper(Kernel()), "cell": Cell, "mine": 1})
+    keeper = ContextKeeper(kernel)
+    text, mark = keeper.take("one", BUDGET)
+    assert "mine" in text
+    assert "keeper" not in text
+    assert "cell" not in text
+    keeper.sent("one", mark)
+    kernel.namespace |= {
+        "keeper": ContextKeeper(kernel),
+        "other": Kernel,
+        "package": sys.modules["claude_nb"],
+    }
+    del kernel.namespace["cell"]
+    text, mark = keeper.take("one", BUDGET)
+    assert [line for line in text.split("\n") if line.startswith("  ")] == [f"  new other: {brief(Kernel)}"]
+    keeper.sent("one", mark)
+    kernel.namespace["mine"] = keeper
+    assert "changed mine" in keeper.take("one", BUDGET)[0]
+
+
 def test_text_that_could_not_be_sent_is_made_sendable() -> None:
     text = told([], {"name": "half a pair \ud83d"})
     text.encode()
@@ -148,7 +192,7 @@ def test_each_session_hears_of_everything_once() -> None:
     assert "  x: " in text
     again, _ = keeper.take("one", BUDGET)
     assert again == text  # it was not sent
-    keeper.commit("one", mark)
+    keeper.sent("one", mark)
     assert keeper.take("one", BUDGET)[0] == ""
     kernel.ran("step_8()")
     kernel.namespace["y"] = 2
@@ -157,17 +201,40 @@ def test_each_session_hears_of_everything_once() -> None:
     assert "step_7" not in text
     assert "new y" in text
     assert "not shown" not in text
-    keeper.commit("one", mark)
+    keeper.sent("one", mark)
     assert "step_7" in keeper.take("two", BUDGET)[0]
     keeper.forget("one")
+    assert keeper.is_forgotten("one", mark)
     assert "step_7" in keeper.take("one", BUDGET)[0]
+
+
+def test_what_goes_with_a_prompt_that_waits_is_settled_and_is_not_lost_with_it() -> None:
+    kernel = Kernel()
+    keeper = ContextKeeper(kernel)
+    marks = []
+    for n in range(4):
+        kernel.ran(f"step_{n}()")
+        text, mark = keeper.take("one", BUDGET)
+        assert [number for number in range(4) if f"step_{number}" in text] == [n]  # the others told the rest
+        keeper.asked("one", mark, [text])
+        marks.append(mark)
+    # The second and the third are never sent: the fourth tells what they would have told.
+    keeper.ended("one", marks[1])
+    keeper.sent("one", marks[0])
+    keeper.ended("one", marks[0])
+    keeper.ended("one", marks[2])
+    assert ["step_1" in text or "step_2" in text for text in keeper.carried("one", marks[3])] == [True, True]
+    # Nor is the fourth: whatever is asked next tells all of it.
+    keeper.ended("one", marks[3])
+    text, _ = keeper.take("one", BUDGET)
+    assert [number for number in range(4) if f"step_{number}" in text] == [1, 2, 3]
 
 
 def test_cells_that_were_forgotten_meanwhile_are_counted() -> None:
     kernel = Kernel(recorder=CellRecorder(keep=10))
     keeper = ContextKeeper(kernel)
     kernel.ran("first()")
-    keeper.commit("one", keeper.take("one", BUDGET)[1])
+    keeper.sent("one", keeper.take("one", BUDGET)[1])
     for n in range(15):
         kernel.ran(f"step_{n}()")
     assert "5 earlier cells are not shown." in keeper.take("one", BUDGET)[0]
@@ -176,7 +243,7 @@ def test_cells_that_were_forgotten_meanwhile_are_counted() -> None:
 def test_ten_thousand_variables_cost_a_few_calls_each() -> None:
     namespace: dict[str, Any] = {f"name_{n}": [n, str(n), {"n": n}, (n,)][n % 4] for n in range(10_000)}
     keeper = ContextKeeper(Kernel(namespace=namespace))
-    keeper.commit("one", keeper.take("one", BUDGET)[1])
+    keeper.sent("one", keeper.take("one", BUDGET)[1])
     namespace["name_0"] = object()
     assert calls(lambda: keeper.take("one", BUDGET)) < 20 * len(namespace)
     text, _ = keeper.take("one", BUDGET)

@@ -125,6 +125,21 @@ def test_prompts_that_wait_for_each_other_are_told_once(informed: Kernel, api: O
         assert "new count" not in along(api, f"ECHO queued {number}")
 
 
+def test_what_goes_along_is_settled_when_the_prompt_is_asked(informed: Kernel, api: OfflineAPI) -> None:
+    informed.run("session = manager.session(); first = session.ask('say nothing at all')")
+    informed.run("count = 3; second = session.ask('ECHO second')")
+    informed.run("count = 4; third = session.ask('ECHO third')")
+    informed.run("count = 5")
+    informed.run("second.interrupt(); first.interrupt(); _ = third.result()")
+    told = along(api, "ECHO third")
+    assert "new count: 3" in told, "what the second prompt would have told"
+    assert "changed count: 4" in told
+    assert "count = 5" not in told
+    assert "Turn" not in told
+    informed.run("%claude ECHO fourth")
+    assert "changed count: 5" in along(api, "ECHO fourth")
+
+
 def test_each_session_is_told_for_itself_and_a_new_conversation_again(
     informed: Kernel, api: OfflineAPI
 ) -> None:

@@ -26,20 +26,25 @@ def ask_by_input(question: Question, read: Read, write: Write) -> Decision:
     Where nobody can be asked, the decision is "deny" by "nobody". KeyboardInterrupt passes.
     """
     try:
-        # As each line of ours, so that no reply can look like a question.
-        write(f"{RUNNING} {plain_text(question)}")
+        # A notebook saves what is written here. It is marked as ours, so that no reply can look like it.
+        shown, whole = (f"{RUNNING} {plain_text(question, masked=hides)}" for hides in (True, False))
+        write(shown)
         match form(question):
             case "choices":
                 return _ask_choices(choices(question), read, write)
             case "plan":
                 return _ask_verdict("Go ahead? [y]es, [n]o, or", None, read, write)
         always = "[a]lways (the rule above), " if question.rule else ""
-        return _ask_verdict(f"Allow? [y]es once, {always}[n]o, or", question.rule, read, write)
+        hidden = None if shown == whole else whole
+        show = "[s]how what is masked, " if hidden else ""
+        return _ask_verdict(f"Allow? [y]es once, {always}{show}[n]o, or", question.rule, read, write, hidden)
     except (EOFError, StdinNotImplementedError):
         return Decision("deny", "nobody is there to be asked", by="nobody")
 
 
-def _ask_verdict(prompt: str, rule: str | None, read: Read, write: Write) -> Decision:
+def _ask_verdict(
+    prompt: str, rule: str | None, read: Read, write: Write, hidden: str | None = None
+) -> Decision:
     while True:
         said = typed(read(f'{prompt} "n: reason" > '))
         if refusal := _refusal(said):
@@ -49,6 +54,8 @@ def _ask_verdict(prompt: str, rule: str | None, read: Read, write: Write) -> Dec
                 return Decision("once", by="input")
             case "a" | "always" if rule:
                 return Decision("always", by="input")
+            case "s" | "show" if hidden:
+                write(hidden)
             case "a" | "always":
                 write("Claude Code named no rule for this, so it can only be allowed once.")
             case _:

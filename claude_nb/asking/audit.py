@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from claude_nb.kernel.secrets import mask
+from claude_nb.masking import mask
 from claude_nb.private import private_folder
 
 if TYPE_CHECKING:

@@ -96,6 +96,7 @@ class QuestionCard(anywidget.AnyWidget):
             self.decision = decision
         with self.hold_sync():
             self.outcome = outcome(self.question, decision)
+            self.body = card_html(self.question, masked=True)
             self.phase = "answered"
 
     def close(self) -> None:

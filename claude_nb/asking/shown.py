@@ -26,6 +26,7 @@ from claude_nb.asking.parts import (
     title,
 )
 from claude_nb.asking.question import Decision, Question
+from claude_nb.masking import mask
 from claude_nb.render import marks
 from claude_nb.render.cards import shortened
 from claude_nb.render.directions import set_directions
@@ -42,16 +43,19 @@ _REASON = 300  # characters of a reason in the line that stays
 _CLASSES = {"+": "gi", "-": "gd", " ": "gu"}
 
 
-def card_html(question: Question) -> str:
-    """What the tool would do, for the body of a card."""
-    return "".join(_part_html(part) for part in parts(question))
+def card_html(question: Question, *, masked: bool = False) -> str:
+    """What the tool would do, for the body of a card.
+
+    Who decides about it has to see all of it; afterwards keys and tokens are `masked`.
+    """
+    return "".join(_part_html(part) for part in _parts(question, masked))
 
 
-def plain_text(question: Question) -> str:
+def plain_text(question: Question, *, masked: bool = False) -> str:
     """The same for a terminal or a prompt: the title, what the tool would do, the rule."""
     corner = tag(question)
     blocks = [f"{title(question)} ({corner})" if corner else title(question)]
-    blocks += [_part_text(part) for part in parts(question)]
+    blocks += [_part_text(part) for part in _parts(question, masked)]
     if question.rule:
         blocks.append(f"Always would allow: {one_line(question.rule)}")
     return "\n".join(blocks)
@@ -126,6 +130,11 @@ def _named(question: Question) -> str:
 
 def _markdown(text: str, width: int = 120) -> str:
     return dollar_proof(shortened(one_line(text), width))
+
+
+def _parts(question: Question, masked: bool) -> list[Part]:
+    found = parts(question)
+    return [part._replace(text=mask(part.text)) for part in found] if masked else found
 
 
 # -- HTML --------------------------------------------------------------------------------------------

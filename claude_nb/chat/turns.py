@@ -18,6 +18,7 @@ from claude_nb.chat.log import Entry, Kind
 from claude_nb.chat.past import PastTurn
 from claude_nb.chat.wording import as_said_in_a_chat
 from claude_nb.kernel.tools import RUN_CELL
+from claude_nb.quoted import Quoted
 from claude_nb.render.html import HtmlStream, notice_html, printed_html, thinking_html, tool_html
 from claude_nb.reply import (
     Block,
@@ -95,6 +96,7 @@ class TurnView(Generic[_Turn]):
         self._images: dict[str, list[bytes]] = {}
         # Each question with the number of blocks that came before it.
         self._asked: list[tuple[int, Pending]] = []
+        self._quoted = Quoted()
 
     def entries(self) -> list[Entry]:
         """The turn as it stands."""
@@ -137,7 +139,7 @@ class TurnView(Generic[_Turn]):
                 return self._text(index, block)
             case ThinkingBlock() if block.text.strip():
                 stamp, done = (len(block.text), block.done), block.done
-                return [self._made_once(index, stamp, "thinking", lambda: thinking_html(block.text), done)]
+                return [self._made_once(index, stamp, "thinking", lambda: self._thinking(block), done)]
             case ToolUseBlock():
                 return [self._tool(index, block)]
         return []
@@ -178,12 +180,16 @@ class TurnView(Generic[_Turn]):
                 return self.turn.execution
         return None
 
+    def _thinking(self, block: ThinkingBlock) -> str:
+        return thinking_html(self._quoted.masked(block.text, self.turn.blocks))
+
     def _text(self, index: int, block: TextBlock) -> list[Entry]:
         if not block.text.strip():
             return []
         text = self._texts.setdefault(index, _Text())
         done = block.done
-        finished, tail = text.html(block.text, done)
+        shown = self._quoted.masked(block.text, self.turn.blocks, partial=not done)
+        finished, tail = text.html(shown, done)
         return [self._entry(str(index), "text", finished, tail=tail, done=done)]
 
     def _made_once(
@@ -232,7 +238,8 @@ class TurnView(Generic[_Turn]):
             "choices": [choice_state(choice) for choice in choices(question)],
             "outcome": outcome(question, decision) if decision else "",
         }
-        return self._entry(f"question-{question.id}", "question", card_html(question), more=more)
+        body = card_html(question, masked=more["phase"] != "asking")
+        return self._entry(f"question-{question.id}", "question", body, more=more)
 
     def pending(self, entry: str) -> Pending | None:
         """The open question that an entry shows."""

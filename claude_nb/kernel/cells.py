@@ -42,6 +42,11 @@ _LEAST_SOURCE = 120
 _READING = ("source", "printed", "displays", "result", "error")
 
 _OURS = re.compile(r"\s*+%%?claude(?=\s|$)")
+_WHOLE_CELL = re.compile(r"%%claude(?=\s|$)")
+_ONLY_OURS = re.compile(
+    r"(?:[\w.\[\], ]{1,200}=[ \t]*)?%claude(?=\s|$)|%(?:re|un)?load_ext[ \t]+claude_nb[ \t]*$"
+    r"|import claude_nb$"
+)
 _ONE_LINE = re.compile(r"(?:[\w.\[\], ]{1,200}=[ \t]*|%%?[a-z]\w{0,40}[^%\n]{0,200}[ \t])%claude(?=\s|$)")
 
 
@@ -264,7 +269,7 @@ def as_text(cell: Cell, limit: int, *, source: bool = True) -> str:
 
 def _parts(cell: Cell, limit: int, source: bool) -> dict[str, str]:
     """The texts that there are, in the order in which they are given room."""
-    from claude_nb.kernel.secrets import mask  # many expressions to compile, needed by a prompt only
+    from claude_nb.masking import mask  # many expressions to compile, needed by a prompt only
 
     texts = {
         "error": cell.error.traceback if cell.error else "",
@@ -332,6 +337,18 @@ def is_prompt(source: str) -> bool:
     if len(lines) == 2 and lines[0].startswith("%%") and _OURS.match(lines[1]):
         return True
     return len(lines) == 1 and _ONE_LINE.match(lines[0].strip()) is not None
+
+
+def holds_only_ours(source: str) -> bool:
+    """There is nothing in the cell but our magics, and comments."""
+    lines = [line for line in source.split("\n") if line.strip() and not line.lstrip().startswith("#")]
+    if lines and _WHOLE_CELL.match(lines[0]):
+        return True
+    if lines and lines[0].startswith("%%"):  # such as `%%time`
+        del lines[0]
+        if not lines:
+            return False
+    return all(_ONLY_OURS.match(line.strip()) for line in lines)
 
 
 def _info(result: Any) -> Any:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from claude_nb.kernel.cells import Cell, CellRecorder, as_text, indented, is_prompt, title_of
+from claude_nb.kernel.cells import Cell, CellRecorder, as_text, holds_only_ours, indented, is_prompt, title_of
 from claude_nb.kernel.plain import clean, first_lines
-from claude_nb.kernel.secrets import mask
+from claude_nb.masking import mask
 
 Fingerprint: TypeAlias = tuple[Any, ...]
 
@@ -34,17 +34,30 @@ _FOR_THE_REST = 48
 _LEAST_LINES, _LEAST_TEXT = 3, 200
 _SMALLEST = 40
 
+# Instead of a fingerprint: turns, replies, sessions and the like say nothing of the user's work.
+_OURS: Fingerprint = ("claude_nb",)
+
 _NOT_VARIABLES = frozenset({"In", "Out", "exit", "quit", "get_ipython"})
 # How a prompt ends that the person stopped or mistyped; that is between them and the magic.
 _ENDS_OF_A_PROMPT = frozenset({"TurnInterrupted", "UsageError", "KeyboardInterrupt"})
 
 
 class Mark(NamedTuple):
-    """Up to where a session knows the notebook; `after` counts what it had been told when this was taken."""
+    """Up to where a session knows the notebook; `after` counts the conversations that it has had before."""
 
     number: int
     variables: dict[str, Fingerprint]
     after: int = 0
+
+
+@dataclass
+class _Waiting:
+    """What goes with a prompt that has been asked and not been sent yet."""
+
+    mark: Mark
+    texts: list[str]
+    # Texts of prompts before it that were never sent.
+    carried: list[str] = field(default_factory=list)
 
 
 class Around(Protocol):
@@ -59,52 +72,89 @@ class Around(Protocol):
 
 
 class ContextKeeper:
-    """Remembers what each session has been told, so that it hears of everything once."""
+    """Remembers what each session has been told, so that it hears of everything once.
+
+    What goes with a prompt is settled when it is asked. One that is never sent leaves what it would have told
+    to the next.
+    """
 
     def __init__(self, around: Around) -> None:
         self._around = around
         self._marks: dict[str, Mark] = {}
-        self._told: dict[str, int] = {}
+        self._waiting: dict[str, list[_Waiting]] = {}
+        self._forgotten: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def take(self, session: str, budget_tokens: int) -> tuple[str, Mark]:
-        """The text for the session's next prompt, and the mark to `commit` once that has been sent.
+        """The text for the session's next prompt, and how far the session knows the notebook with it.
 
         A session that is new here hears of the variables there are and of the last few cells.
         """
         with self._lock:
-            mark, after = self._marks.get(session), self._told.get(session, 0)
+            waiting = self._waiting.get(session)
+            mark = waiting[-1].mark if waiting else self._marks.get(session)
+            after = self._forgotten.get(session, 0)
         recorder = self._around.recorder
         cells = recorder.cells() if recorder is not None else []
         number = cells[-1].number if cells else 0
+        known = 0 if mark is None else min(mark.number, number)
+        news = [cell for cell in cells if mark is None or cell.number > mark.number]
+        forgotten = number - known - len(news)
+        told = [cell for each in news if (cell := _worth_telling(each)) is not None]
         if mark is None:
-            news = cells[-_CELLS_FOR_A_NEW_SESSION:]
-            known = 0
-        else:
-            news = [cell for cell in cells if cell.number > mark.number]
-            known = min(mark.number, number)
+            forgotten += max(len(told) - _CELLS_FOR_A_NEW_SESSION, 0)
+            told = told[-_CELLS_FOR_A_NEW_SESSION:]
         variables = variables_of(self._around.namespace, self._around.hidden)
         now = _fingerprints(variables)
         before = mark.variables if mark is not None else None
-        text = _told(news, before, variables, now, budget_tokens, left_out=number - known - len(news))
+        text = _told(told, before, variables, now, budget_tokens, left_out=forgotten)
         return text, Mark(number, now, after)
 
-    def is_stale(self, session: str, mark: Mark) -> bool:
-        """The session has been told, or has forgotten, something since the text of this mark was made."""
+    def asked(self, session: str, mark: Mark, texts: Iterable[str]) -> None:
+        """A prompt waits to be sent with these texts, which came with this mark."""
         with self._lock:
-            return self._told.get(session, 0) != mark.after
+            self._waiting.setdefault(session, []).append(_Waiting(mark, list(texts)))
 
-    def commit(self, session: str, mark: Mark) -> None:
-        """The text that came with this mark has been sent."""
+    def carried(self, session: str, mark: Mark) -> list[str]:
+        """What prompts before the one of this mark would have told, had they been sent."""
+        with self._lock:
+            waiting = self._waiting.get(session, [])
+            return [text for one in waiting if one.mark is mark for text in one.carried]
+
+    def is_forgotten(self, session: str, mark: Mark) -> bool:
+        """The session has begun another conversation since the text of this mark was made."""
+        with self._lock:
+            return self._forgotten.get(session, 0) != mark.after
+
+    def sent(self, session: str, mark: Mark) -> None:
+        """The prompt of this mark has been sent, with all that came with it."""
         with self._lock:
             self._marks[session] = mark
-            self._told[session] = self._told.get(session, 0) + 1
+            place = self._place_of(session, mark)
+            if place is not None:
+                del self._waiting[session][place]
+
+    def ended(self, session: str, mark: Mark) -> None:
+        """The prompt's turn is over. If it was never sent, the next one tells what it would have told."""
+        with self._lock:
+            place = self._place_of(session, mark)
+            if place is None:
+                return
+            waiting = self._waiting[session]
+            lost = waiting.pop(place)
+            if place < len(waiting):
+                waiting[place].carried[:0] = [*lost.carried, *lost.texts]
 
     def forget(self, session: str) -> None:
         """The session knows nothing any more: its conversation starts afresh."""
         with self._lock:
             self._marks.pop(session, None)
-            self._told[session] = self._told.get(session, 0) + 1
+            self._waiting.pop(session, None)
+            self._forgotten[session] = self._forgotten.get(session, 0) + 1
+
+    def _place_of(self, session: str, mark: Mark) -> int | None:
+        waiting = self._waiting.get(session, [])
+        return next((place for place, one in enumerate(waiting) if one.mark is mark), None)
 
 
 def changes(
@@ -120,7 +170,8 @@ def changes(
     Empty when nothing has happened or the budget is too small for anything.
     """
     variables = variables_of(namespace, hidden)
-    return _told(cells, before, variables, _fingerprints(variables), budget_tokens, left_out=0)
+    told = [cell for each in cells if (cell := _worth_telling(each)) is not None]
+    return _told(told, before, variables, _fingerprints(variables), budget_tokens, left_out=0)
 
 
 def snapshot(namespace: Mapping[str, Any], hidden: Container[str]) -> dict[str, Fingerprint]:
@@ -159,9 +210,9 @@ def _items(namespace: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _fingerprints(variables: Mapping[str, Any]) -> dict[str, Fingerprint]:
-    from claude_nb.kernel.look import fingerprint
+    from claude_nb.kernel.look import fingerprint, is_ours
 
-    return {name: fingerprint(value) for name, value in variables.items()}
+    return {name: _OURS if is_ours(value) else fingerprint(value) for name, value in variables.items()}
 
 
 def _told(
@@ -176,11 +227,10 @@ def _told(
     room = budget_tokens * _CHARACTERS_PER_TOKEN - len(as_data(_SINCE_LAST_TURN, "")) - _FOR_THE_REST
     if room < _SMALLEST:
         return ""
-    told = [cell for each in cells if (cell := _worth_telling(each)) is not None]
     differ = _differences(before, now)
-    shown = _cells(told, room * 3 // 4 if differ else room)
+    shown = _cells(cells, room * 3 // 4 if differ else room)
     text = "\n\n".join(shown)
-    unseen = left_out + len(told) - len(shown)
+    unseen = left_out + len(cells) - len(shown)
     parts = [f"{unseen} earlier {'cell is' if unseen == 1 else 'cells are'} not shown."] if unseen else []
     parts += [text] if text else []
     parts += _variables(differ, variables, room - len(text) - 2)
@@ -189,6 +239,8 @@ def _told(
 
 def _worth_telling(cell: Cell) -> Cell | None:
     """What Claude does not know of the cell yet. It knows prompts and replies, and what it ran itself."""
+    if holds_only_ours(cell.source):
+        return None
     if cell.nested and not (cell.ours or cell.printed or cell.result or cell.displays or cell.error):
         return None
     if not cell.ours:
@@ -249,11 +301,13 @@ def _differences(
     """Names by what has become of them, the newest first."""
     names = list(now)[::-1]
     if before is None:
-        return {"": names} if names else {}
+        before, new = {}, ""
+    else:
+        new = "new"
     found = {
-        "new": [name for name in names if name not in before],
+        new: [name for name in names if name not in before and now[name] != _OURS],
         "changed": [name for name in names if name in before and before[name] != now[name]],
-        "deleted": [name for name in before if name not in now],
+        "deleted": [name for name in before if name not in now and before[name] != _OURS],
     }
     return {kind: names for kind, names in found.items() if names}
 

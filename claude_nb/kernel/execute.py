@@ -15,6 +15,7 @@ from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from claude_nb.kernel.interrupts import Interrupts
+from claude_nb.kernel.masked import masked_output
 from claude_nb.kernel.nested import run_in_loop, running_loop
 from claude_nb.kernel.numbers import number_inside
 
@@ -89,6 +90,7 @@ class Execution:
             _errors_as_text(self.shell, self._interrupts),
             _own_attribute(self.shell, "ask_exit", _refuse_exit),
             _own_attribute(self.shell, "loop_runner", self._run_awaiting),
+            masked_output(self.shell),
         ):
             yield
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from claude_nb.kernel.context import as_data, variables_of
-from claude_nb.kernel.secrets import mask
+from claude_nb.masking import mask
 from claude_nb.prompt_line import PromptLineError
 
 if TYPE_CHECKING:

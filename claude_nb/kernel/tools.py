@@ -19,7 +19,7 @@ from claude_nb.kernel.cells import as_text
 from claude_nb.kernel.drawing import Picture
 from claude_nb.kernel.execute import Execution
 from claude_nb.kernel.main_thread import Interrupted
-from claude_nb.kernel.secrets import mask
+from claude_nb.masking import mask
 
 if TYPE_CHECKING:
     from claude_nb.kernel.cells import Cell
@@ -247,7 +247,8 @@ class KernelTools:
         if recorder is None:
             return execution.run(), None
         before = recorder.last_number
-        with recorder.as_ours():
+        # The cell around it has not printed what this one does.
+        with recorder.unrecorded(), recorder.as_ours():
             result = execution.run(inside_cell=bool(recorder.running()))
         cells = recorder.since(before)
         return result, cells[-1] if cells else None

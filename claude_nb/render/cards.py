@@ -14,7 +14,7 @@ from typing import Literal
 from claude_nb.render import marks
 from claude_nb.render.escape import dollar_proof, entities, fence, visible
 from claude_nb.render.harmless import harmless
-from claude_nb.render.tools import Input, Section, display_name, sections, subject
+from claude_nb.render.tools import Input, Section, display_name, subject, told
 
 State = Literal["running", "waiting", "ok", "failed", "refused", "interrupted"]
 OutputMode = Literal["quiet", "normal", "verbose"]
@@ -55,21 +55,14 @@ def tool_card(
     result: str | None = None,
     output_mode: OutputMode = "normal",
     seconds: float | None = None,
+    masked: bool = True,
 ) -> str:
     """One tool call. `seconds` only while it is live: what is saved is equal in every run."""
     if output_mode == "quiet":
         return ""
-    body = [_section(section, output_mode) for section in _told(name, input, result)]
-    summary = _summary(name, input, state, seconds)
+    body = [_section(section, output_mode) for section in told(name, input, result, masked=masked)]
+    summary = _summary(name, shortened(_one_line(subject(name, input, masked=masked))), state, seconds)
     return _details(summary, _set_off(body), unfold=output_mode == "verbose")
-
-
-def _told(name: str, tool_input: Input, result: str | None) -> list[Section]:
-    """The input and, once there is one, the result; a command and its output as a terminal shows them."""
-    told = result if result is not None and visible(result).strip() else None
-    if name == "Bash" and isinstance(tool_input.get("command"), str):
-        return [Section(f"$ {tool_input['command']}" + (f"\n{told}" if told else ""), "console")]
-    return [*sections(name, tool_input), *([Section(told, "")] if told else [])]
 
 
 def _set_off(body: list[str]) -> list[str]:
@@ -127,8 +120,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _summary(name: str, tool_input: Input, state: State, seconds: float | None) -> str:
-    about = shortened(_one_line(subject(name, tool_input)))
+def _summary(name: str, about: str, state: State, seconds: float | None) -> str:
     parts = [_SYMBOLS[state], f"<b>{dollar_proof(shortened(_one_line(display_name(name))))}</b>"]
     parts += [f"<code>{entities(about)}</code>"] if about else []
     parts += [f"<i>{_WORDS[state]}</i>"] if _WORDS[state] else []

@@ -16,7 +16,7 @@ from claude_nb.render.escape import dollar_proof, escape_html, visible
 from claude_nb.render.html_clean import clean
 from claude_nb.render.html_code import code_html, diff_html
 from claude_nb.render.html_markdown import markdown_html, not_shown
-from claude_nb.render.tools import Section, display_name, sections, subject
+from claude_nb.render.tools import Section, display_name, subject, told
 from claude_nb.reply import ToolUseBlock
 
 _SYMBOLS = {
@@ -110,13 +110,8 @@ def _summary(block: ToolUseBlock, timed: bool, static: bool, asks: bool) -> str:
 
 
 def _told(block: ToolUseBlock) -> list[Section]:
-    """What it was given and, once there, its result; a command and its output as a terminal shows them."""
     # What Claude is told of a refusal is written for Claude.
-    result = block.shown_result
-    told = result if result is not None and visible(result).strip() else None
-    if block.name == "Bash" and isinstance(block.input.get("command"), str):
-        return [Section(f"$ {block.input['command']}" + (f"\n{told}" if told else ""), "console")]
-    return [*sections(block.name, block.input), *([Section(told, "")] if told else [])]
+    return told(block.name, block.input, block.shown_result)
 
 
 def _section(section: Section) -> str:

@@ -11,10 +11,11 @@ What survives where, so that it reads well everywhere:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from claude_nb.quoted import Quoted
 from claude_nb.render.cards import Kind, shortened
 from claude_nb.render.escape import dollar_proof, visible
 from claude_nb.render.html_cards import notice_html, printed_html, thinking_html, tool_html
@@ -88,21 +89,22 @@ def _turn(turn: Entry, *, folded: bool) -> str:
 
 def _reply(turn: Entry) -> str:
     images = {block.tool_use_id: block.images for block in turn.blocks if isinstance(block, ToolResultBlock)}
-    parts = [_block(block, images) for block in turn.blocks]
+    quoted = Quoted()
+    parts = [_block(block, images, lambda text: quoted.masked(text, turn.blocks)) for block in turn.blocks]
     if turn.ending:
         parts.append(notice_html(turn.ending, turn.kind, static=True))
     return "".join(parts)
 
 
-def _block(block: Block, images: dict[str, list[bytes]]) -> str:
+def _block(block: Block, images: dict[str, list[bytes]], mask: Callable[[str], str]) -> str:
     if isinstance(block, NoticeBlock):
         return notice_html(block.text, block.level, static=True)
     if isinstance(block, PrintedBlock) and not block.is_markdown:
         return printed_html(block.text)
     if isinstance(block, TextBlock):
-        return markdown_html(block.text, static=True)
+        return markdown_html(mask(block.text), static=True)
     if isinstance(block, ThinkingBlock):
-        return thinking_html(block.text, static=True)
+        return thinking_html(mask(block.text), static=True)
     if isinstance(block, ToolUseBlock):
         return tool_html(block, images.get(block.id, []), timed=False, static=True)
     return ""  # a tool result is in its tool's card

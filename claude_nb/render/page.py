@@ -12,6 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from claude_nb.quoted import Quoted
 from claude_nb.render.cards import notice, status_line, thinking_card, tool_card
 from claude_nb.render.escape import fence
 from claude_nb.render.harmless import HarmlessStream
@@ -46,14 +47,17 @@ _ENDINGS = {
 class Page:
     """The Markdown of one turn, as it grows.
 
-    With `explain` a failure is told here; otherwise the cell's own error tells it. Any thread may ask: an
+    With `explain` a failure is told here; otherwise the cell's own error tells it. Keys and tokens in what
+    tools got and gave are `masked`. Any thread may ask: an
     interrupt ends a turn in the main thread while another one still shows it.
     """
 
-    def __init__(self, turn: Turn, mode: OutputMode, *, explain: bool = False) -> None:
+    def __init__(self, turn: Turn, mode: OutputMode, *, explain: bool = False, masked: bool = True) -> None:
         self._turn = turn
         self._mode = mode
         self._explain = explain
+        self._masked = masked
+        self._quoted = Quoted()
         # What is kept from one showing to the next is changed by each, so one is made after the other.
         self._lock = threading.Lock()
         # By block, not by place: the blocks of an attempt that broke are taken out again.
@@ -82,7 +86,8 @@ class Page:
         elif not parts:
             parts.append(notice("Claude gave no text.", "info"))
         for later in self._turn.aftermath:
-            page = Page(later, self._mode, explain=True)  # no cell has its error
+            # No cell has its error.
+            page = Page(later, self._mode, explain=True, masked=self._masked)
             parts.append(notice("Later, when a background task had ended:", "info"))
             parts.append(page.final() if later.done() else page.live())
         return _join(parts)
@@ -112,7 +117,10 @@ class Page:
         if isinstance(block, TextBlock):
             return self._text(block)
         if isinstance(block, ThinkingBlock):
-            return thinking_card(block.text, self._mode)
+            text = block.text
+            if self._masked:
+                text = self._quoted.masked(text, self._turn.blocks)
+            return thinking_card(text, self._mode)
         if isinstance(block, ToolUseBlock):
             return self._tool(block, now)
         return ""  # a tool result is in its tool's card
@@ -121,13 +129,15 @@ class Page:
         stream = self._texts.setdefault(block, HarmlessStream())
         done, whole = block.done, block.text
         text = whole[:MOST_SHOWN]
+        if self._masked:
+            text = self._quoted.masked(text, self._turn.blocks, partial=not done)
         taken = self._taken.get(block, 0)
         if len(text) < taken:  # settled with another text than was streamed
             stream = self._texts[block] = HarmlessStream()
             taken = 0
         stream.feed(text[taken:])
         self._taken[block] = len(text)
-        return _join([stream.value(partial=not done), _not_shown(len(whole) - len(text))])
+        return _join([stream.value(partial=not done), _not_shown(len(whole[MOST_SHOWN:]))])
 
     def _tool(self, block: ToolUseBlock, now: float | None) -> str:
         pending = self._turn.question if now is not None else None
@@ -138,6 +148,7 @@ class Page:
             state="waiting" if asks else block.state,
             result=block.shown_result,
             output_mode=self._mode,
+            masked=self._masked,
             seconds=_seconds(block, now) if now is not None and not asks else None,
         )
 

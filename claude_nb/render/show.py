@@ -17,9 +17,9 @@ def show_reply(reply: Reply, mode: OutputMode = "normal") -> None:
     _display(Page(cast("Turn", _Ended(reply)), mode).final(), str(reply))
 
 
-def show_turn(turn: Turn, mode: OutputMode = "normal") -> None:
+def show_turn(turn: Turn, mode: OutputMode = "normal", *, masked: bool = True) -> None:
     """Display a turn as it stands; one that goes on is shown with its status."""
-    page = Page(turn, mode)
+    page = Page(turn, mode, masked=masked)
     _display(page.final() if turn.done() else page.live(), turn.text)
 
 

@@ -1,7 +1,8 @@
 """What Claude Code's tools are about: the one thing to name in a line, and the details worth unfolding.
 
 Inputs come from the model and may lack anything or hold anything; nothing here trusts their shape. Texts are
-returned raw in `Section`s: whoever shows them escapes them.
+returned raw in `Section`s: whoever shows them escapes them. What is shown is saved with the notebook, so keys
+and tokens are masked in it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import json
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
+
+from claude_nb.render.escape import visible
 
 Input = Mapping[str, Any]
 
@@ -44,6 +47,7 @@ _LANGUAGES = {
 }  # fmt: skip
 _MARKS = {"completed": "\u2611", "in_progress": "\u25b6"}
 _OPEN = "\u2610"
+_MASKED = 100_000  # characters; of no text are so many shown
 _DIFFED = 2_000  # lines; comparing takes their product
 
 
@@ -62,8 +66,29 @@ def display_name(name: str) -> str:
     return name
 
 
-def subject(name: str, tool_input: Input) -> str:
+def subject(name: str, tool_input: Input, *, masked: bool = True) -> str:
     """The command, file, pattern or question: what a person would want to know first."""
+    return _masked(_subject(name, tool_input)) if masked else _subject(name, tool_input)
+
+
+def told(name: str, tool_input: Input, result: str | None, *, masked: bool = True) -> list[Section]:
+    """The input and, once there is one, the result; a command and its output as a terminal shows them."""
+    result = result if result is not None and visible(result).strip() else None
+    if name == "Bash" and isinstance(tool_input.get("command"), str):
+        found = [Section(f"$ {tool_input['command']}" + (f"\n{result}" if result else ""), "console")]
+    else:
+        found = [*sections(name, tool_input), *([Section(result, "")] if result else [])]
+    return [section._replace(text=_masked(section.text)) for section in found] if masked else found
+
+
+def _masked(text: str) -> str:
+    """Masked as far as any of it is shown."""
+    from claude_nb.masking import mask  # many expressions to compile
+
+    return mask(text[:_MASKED]) + text[_MASKED:]
+
+
+def _subject(name: str, tool_input: Input) -> str:
     if name == "TodoWrite":
         return _progress(_todos(tool_input))
     parts = [_text(tool_input.get(key)) for key in _SUBJECTS.get(name, ())]

@@ -7,6 +7,8 @@ from hostile_replies import HOSTILE
 from renderers import RENDERERS, faults, inspected
 
 from claude_nb.render.cards import notice, shortened, status_line, thinking_card, tool_card, tool_line
+from claude_nb.render.html import tool_html
+from claude_nb.reply import ToolUseBlock
 
 pytestmark = pytest.mark.pure
 
@@ -120,3 +122,29 @@ def test_a_notice_reads_as_it_was_written(renderer):
     as_code = text.replace("`", "")  # what is between backticks is shown as code
     assert text_of(notice(text, "warning"), renderer) == f"\u26a0 {as_code}"
     assert text_of(status_line(text), renderer) == text
+
+
+TOKEN = "ghp_abcdefghijklmnopqrst1234567890"
+
+
+@pytest.mark.parametrize(
+    ("name", "tool_input", "result"),
+    [
+        ("Bash", {"command": f"curl -H 'Authorization: Bearer {TOKEN}'"}, None),
+        ("Bash", {"command": "env"}, f"A=1\nGITHUB_TOKEN={TOKEN}"),
+        ("Read", {"file_path": ".env"}, f"     1\tGITHUB_TOKEN={TOKEN}"),
+        ("Write", {"file_path": "a.py", "content": f"token = '{TOKEN}'"}, "written"),
+        ("Edit", {"file_path": "a.py", "old_string": "x", "new_string": f"token = '{TOKEN}'"}, ""),
+        ("mcp__weather__ask", {"key": {"deep": TOKEN}}, None),
+        ("mcp__weather__ask", {"url": f"https://host/?token={TOKEN}"}, None),
+    ],
+)
+def test_keys_and_tokens_of_tools_are_masked_and_can_be_shown(name, tool_input, result):
+    card = tool_card(name, tool_input, state="ok", result=result)
+    assert TOKEN not in text_of(card)
+    assert "[masked]" in text_of(card)
+    assert TOKEN not in tool_line(name, tool_input, "ok")
+    assert TOKEN in text_of(tool_card(name, tool_input, state="ok", result=result, masked=False))
+    html = tool_html(ToolUseBlock("id", name, tool_input, state="ok", result=result))
+    assert TOKEN not in html
+    assert "[masked]" in html

@@ -21,7 +21,7 @@ from __future__ import annotations
 from claude_nb.kernel.look.briefly import brief
 from claude_nb.kernel.look.fingerprints import fingerprint
 from claude_nb.kernel.look.inspecting import inspect_value
-from claude_nb.kernel.look.namespace import variables
+from claude_nb.kernel.look.namespace import is_ours, variables
 from claude_nb.kernel.look.paths import resolve
 
-__all__ = ["brief", "fingerprint", "inspect_value", "resolve", "variables"]
+__all__ = ["brief", "fingerprint", "inspect_value", "is_ours", "resolve", "variables"]

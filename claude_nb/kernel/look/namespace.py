@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Container, Iterable, Mapping
+from types import FunctionType, ModuleType
 from typing import Any
 
 from claude_nb.kernel.look.briefly import brief, careful
 from claude_nb.kernel.look.kinds import know
 from claude_nb.kernel.look.literals import literal
-from claude_nb.kernel.look.real import is_a, module_of, name_of
+from claude_nb.kernel.look.real import is_a, module_contents, module_of, name_of
 from claude_nb.kernel.look.sizes import memory_of, size_of
 from claude_nb.kernel.look.text import count, memory, one_line, table
 
@@ -55,6 +56,26 @@ def users_own(namespace: Mapping[str, Any], hidden: Container[str]) -> list[tupl
         for name, value in snapshot(namespace)
         if type(name) is str and not name.startswith("_") and name not in IPYTHONS and name not in hidden
     ]
+
+
+def is_ours(value: Any) -> bool:
+    """Whether a value is of this package: one of its objects, classes, functions or modules."""
+    cls = type(value)
+    if id(cls) in _PLAIN:
+        return False
+    if cls is ModuleType:
+        return _is_our_name(module_contents(value).get("__name__"))
+    if cls is FunctionType:
+        return _is_our_name(value.__module__)
+    return _is_our_name(module_of(value if is_a(value, type) else cls))
+
+
+# By identity: what a class says of its hash and of being equal is its own affair.
+_PLAIN = frozenset(map(id, (type(None), bool, int, float, str, bytes, tuple, list, dict, set)))
+
+
+def _is_our_name(module: Any) -> bool:
+    return type(module) is str and module.partition(".")[0] == __name__.partition(".")[0]
 
 
 def snapshot(namespace: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from claude_nb.kernel.secrets import mask
+from claude_nb.masking import mask
 
 pytestmark = pytest.mark.pure
 
@@ -111,7 +111,7 @@ HARMLESS = [
 PATIENCE = 120.0
 MASK_ALL = """
 import json, sys
-from claude_nb.kernel.secrets import mask
+from claude_nb.masking import mask
 for piece in json.load(sys.stdin):
     print(repr(piece), file=sys.stderr, flush=True)
     mask((piece * 1_000_000)[:1_000_000])

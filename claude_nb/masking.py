@@ -13,12 +13,16 @@ from __future__ import annotations
 import base64
 import keyword
 import re
+from contextvars import ContextVar
 
 _MASKED = "[masked]"
 
 # So much of a long secret helps to tell which one it is, and nobody to use it.
 _HARMLESS = 4
 _LONG = 16
+
+# What has been replaced, where somebody wants to know.
+_replaced: ContextVar[set[str] | None] = ContextVar("claude_nb_replaced", default=None)
 
 _SHAPES = re.compile(
     r"""(?<![A-Za-z0-9])(?:
@@ -116,8 +120,7 @@ _TOKENISH = re.compile(r"[\w+/=.~:-]{20,1024}+")
 
 def mask(text: str) -> str:
     """The text with its secrets replaced: `sk-a…[masked]`. Masking it again changes nothing."""
-    text = _mask_private_keys(text)
-    text = _SHAPES.sub(lambda found: _masked(found[0]) if _is_token(found[0]) else found[0], text)
+    text = mask_tokens(text)
     if "://" in text:
         text = _ADDRESS.sub(_mask_address, text)
     lower = text.lower()
@@ -129,9 +132,29 @@ def mask(text: str) -> str:
     return text
 
 
-def _masked(value: str) -> str:
+def mask_tokens(text: str) -> str:
+    """The text with what has the shape of a known service's token, or is a private key, replaced."""
+    text = _mask_private_keys(text)
+    return _SHAPES.sub(lambda found: masked(found[0]) if _is_token(found[0]) else found[0], text)
+
+
+def secrets_in(text: str) -> set[str]:
+    """What `mask` would replace in the text."""
+    token = _replaced.set(set())
+    try:
+        mask(text)
+        return _replaced.get() or set()
+    finally:
+        _replaced.reset(token)
+
+
+def masked(value: str) -> str:
+    """What stands for a secret: of a long one its first characters."""
     if _MASKED[:-1] in value:
         return value
+    found = _replaced.get()
+    if found is not None:
+        found.add(value)
     return f"{value[:_HARMLESS]}…{_MASKED}" if len(value) >= _LONG else _MASKED
 
 
@@ -163,7 +186,7 @@ def _mask_scheme(found: re.Match[str]) -> str:
     value = found["value"]
     if not (_is_basic(value) if found["scheme"].lower() == "basic" else _is_bearer(value)):
         return found[0]
-    return f"{found['scheme']}{found['space']}{_masked(value)}"
+    return f"{found['scheme']}{found['space']}{masked(value)}"
 
 
 def _is_basic(value: str) -> bool:
@@ -185,14 +208,14 @@ def _mask_option(found: re.Match[str]) -> str:
     word = value.strip(".,:;)]`")
     if word in _OF_OPTIONS or _NO_VALUE.fullmatch(word):
         return found[0]
-    return f"{found['name']}{found['between']}{_masked(value)}"
+    return f"{found['name']}{found['between']}{masked(value)}"
 
 
 def _mask_address(found: re.Match[str]) -> str:
     user, value = found["user"], found["value"]
     if (user in ("user", "username") and value in ("pass", "password")) or value.startswith("{"):
         return found[0]
-    return f"{user}:{_masked(value)}@"
+    return f"{user}:{masked(value)}@"
 
 
 def _mask_named(found: re.Match[str]) -> str:
@@ -207,7 +230,7 @@ def _mask_named(found: re.Match[str]) -> str:
         return found[0]
     if not _is_secret(value, strong=strong, quoted=quoted is not None, said=said, name=found["name"].lower()):
         return found[0]
-    return found[0][:start] + _masked(value)
+    return found[0][:start] + masked(value)
 
 
 def _is_secret(value: str, *, strong: bool, quoted: bool, said: bool, name: str) -> bool:
