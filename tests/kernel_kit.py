@@ -90,6 +90,8 @@ class Kernel:
 
     # A test failed with it: no other one is to use it.
     spoiled = False
+    # As JupyterLab, Notebook and VS Code do, and consoles do not.
+    names_its_cells = True
 
     def __init__(self, manager: KernelManager, client: BlockingKernelClient, someone_there: bool) -> None:
         self.manager = manager
@@ -102,7 +104,21 @@ class Kernel:
 
     def start_cell(self, code: str) -> str:
         """Send a cell off; `finish` waits for it."""
-        return self.client.execute(code, allow_stdin=self.someone_there)
+        message = self.client.session.msg(
+            "execute_request",
+            {
+                "code": code,
+                "silent": False,
+                "store_history": True,
+                "user_expressions": {},
+                "allow_stdin": self.someone_there,
+                "stop_on_error": True,
+            },
+            # So that it is taken for a notebook, which draws updates and widgets.
+            metadata={"cellId": "a-cell"} if self.names_its_cells else {},
+        )
+        self.client.shell_channel.send(message)
+        return str(message["header"]["msg_id"])
 
     def finish(
         self, message_id: str, timeout: float = PATIENCE, watch: Callable[[Cell], None] | None = None

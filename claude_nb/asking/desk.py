@@ -267,15 +267,20 @@ class Desk:
         surroundings, stage = self._surroundings, pending.stage
         if pending.decided.done() or stage is None or not stage.someone:
             return
-        if not surroundings.main_thread.waits_for(pending.turn):
+        read = _in_place(stage, lambda: self._read(pending))
+        beside = not surroundings.main_thread.waits_for(pending.turn)
+        if beside and not surroundings.subshells.wait_for(pending.turn):
             return
         await self._settle(pending, None)
         if pending.decided.done():  # by a click at the last moment
             return
         # `ask_again` must not begin a second one: this one is open until it is answered.
-        pending.reading = surroundings.main_thread.submit(
-            _in_place(stage, lambda: self._read(pending)), pending.turn.interrupted, in_cell=True
-        )
+        if beside:
+            pending.reading = surroundings.subshells.submit(pending.turn, read)
+        else:
+            pending.reading = surroundings.main_thread.submit(read, pending.turn.interrupted, in_cell=True)
+        if pending.reading is None:  # the cell has stopped waiting
+            return
         try:
             pending.answer(await asyncio.wrap_future(pending.reading))
         finally:

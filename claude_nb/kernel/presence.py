@@ -1,8 +1,29 @@
-"""Whether a person is at the notebook, who can be asked and who sees what comes later."""
+"""Whether a person is at the notebook, who can be asked, and what their front end can draw."""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Literal
+
+# How `jupyter_client` names its requests, and no front end in a browser does.
+_OF_A_PYTHON_CLIENT = re.compile(r"_\d+_\d+$")
+
+FrontEnd = Literal["notebook", "text", "unknown"]
+
+
+def front_end(shell: Any) -> FrontEnd:
+    """What shows the running cell.
+
+    JupyterLab, Notebook and VS Code name the cell in the request's metadata: they draw updates and widgets.
+    Consoles (`jupyter console`, qtconsole, Spyder) do not, and are written in Python: they draw neither, and
+    some that run cells on the server lose updates. Of any other one nothing is known.
+    """
+    parent = shell.kernel.get_parent("shell") or {}
+    if (parent.get("metadata") or {}).get("cellId"):
+        return "notebook"
+    return (
+        "text" if _OF_A_PYTHON_CLIENT.search(str(parent.get("header", {}).get("msg_id", ""))) else "unknown"
+    )
 
 
 def someone_is_there(shell: Any) -> bool:

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from claude_nb.kernel.interrupts import Overheard
 from claude_nb.kernel.main_thread import MainThread, is_main_thread
 from claude_nb.kernel.nested import run_beside_loop, running_loop
-from claude_nb.kernel.presence import someone_is_there
+from claude_nb.kernel.presence import front_end, someone_is_there
+from claude_nb.kernel.subshells import Subshells, in_subshell
 
 if TYPE_CHECKING:
     from claude_nb.kernel.cells import CellRecorder
@@ -42,11 +43,12 @@ class Stage:
     kind: Kind
     someone: bool
     place: Place | None = None
+    text_only: bool = False
 
     @property
     def takes_cards(self) -> bool:
         """Buttons can be shown there."""
-        return self.kind == "notebook" and self.someone
+        return self.kind == "notebook" and self.someone and not self.text_only
 
 
 class Surroundings:
@@ -56,6 +58,7 @@ class Surroundings:
         self.shell = shell
         self.kernel: Any = getattr(shell, "kernel", None)
         self.main_thread = MainThread(self._main_loop)
+        self.subshells = Subshells()
         self._overheard = Overheard()
         self.recorder: CellRecorder | None = None
         self.early: EarlyComms | None = None
@@ -116,7 +119,8 @@ class Surroundings:
         if self.kernel is not None:
             from claude_nb.kernel.place import Place
 
-            return Stage("notebook", self._watched, Place.here(self.shell))
+            text_only = front_end(self.shell) == "text"
+            return Stage("notebook", self._watched, Place.here(self.shell), text_only)
         return Stage("terminal" if self._watched else "none", self._watched)
 
     def _main_loop(self) -> asyncio.AbstractEventLoop | None:
@@ -128,7 +132,7 @@ class Surroundings:
     def wait_for(self, turn: Turn, timeout: float | None = None) -> bool:
         """Wait until the turn has ended, doing in the main thread what its tools ask for meanwhile."""
         if not is_main_thread():
-            return turn.wait(timeout)
+            return self.subshells.serve(turn, timeout) if in_subshell(self.kernel) else turn.wait(timeout)
         return self.main_thread.serve(turn, timeout)
 
     def wait_beside_loop(self, turn: Turn, timeout: float | None = None) -> bool:

@@ -1,6 +1,7 @@
 """Follow a turn in the place where it was asked: a notebook's cell, a terminal, or a run nobody watches.
 
 a person at a notebook   one display, updated as the reply grows, the last update always shown
+a person at a console    one display at the end, as Markdown and as text, since it draws no updates
 nobody there             one display at the end: nbval, nbconvert and papermill keep the first one
 a terminal               plain text as it comes
 """
@@ -14,10 +15,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from claude_nb.kernel.place import Place
-from claude_nb.kernel.presence import someone_is_there
+from claude_nb.kernel.presence import front_end, someone_is_there
+from claude_nb.render.cards import notice_line
 from claude_nb.render.page import Page
 from claude_nb.render.pictures import show_pictures
-from claude_nb.render.terminal import Terminal
+from claude_nb.render.terminal import Terminal, plain_page
 from claude_nb.render.throttle import KERNEL_BUDGET, Throttle
 
 if TYPE_CHECKING:
@@ -48,7 +50,10 @@ def output_for(shell: Any, mode: OutputMode) -> Output:
         return Terminal(mode) if _is_terminal(shell) else Once(mode)
     if _is_captured(shell) or not someone_is_there(shell):
         return Once(mode)
-    return Cell(mode, Place.here(shell))
+    kind = front_end(shell)
+    if kind == "text":
+        return AtEnd(mode, Place.here(shell))
+    return Cell(mode, Place.here(shell), with_text=kind == "unknown")
 
 
 def _is_terminal(shell: Any) -> bool:
@@ -61,10 +66,11 @@ def _is_captured(shell: Any) -> bool:
 
 
 class Cell:
-    """One display of a cell, updated in place."""
+    """One display of a cell, updated in place; `with_text` for a front end that may not know Markdown."""
 
-    def __init__(self, mode: OutputMode, place: Place) -> None:
+    def __init__(self, mode: OutputMode, place: Place, *, with_text: bool = False) -> None:
         self._mode = mode
+        self._with_text = with_text
         # What comes after the cell has ended is still this cell's.
         self._place = place
         self._display_id = uuid.uuid4().hex
@@ -84,7 +90,7 @@ class Cell:
                 break
             begun = turn.begun()
             markdown = page.live()
-            self._show_live(markdown)
+            self._show_live(markdown, turn)
             gap = self._throttle.due(time.monotonic(), len(markdown))
             # What a reader waits for most is the first word: it need not wait for the gap.
             turn.wait(gap) if begun else turn.wait_until_begun(gap)
@@ -94,14 +100,14 @@ class Cell:
         page = self._page or Page(turn, self._mode)
         with self._lock:
             self._finished = True
-            self._show(page.final())
+            self._show(page.final(), turn)
         show_pictures(turn)
         turn.on_aftermath = lambda later: self._follow_later(turn, later, page)
 
     def follow_in_background(self, turn: Turn) -> bool:
         """The first display is made here, so that it is this cell's on every version of ipykernel."""
         page = self._page = Page(turn, self._mode, explain=True)
-        self._show(page.live())
+        self._show(page.live(), turn)
 
         def follow() -> None:
             self.follow(turn)
@@ -119,20 +125,71 @@ class Cell:
 
         def follow() -> None:
             while not later.wait(max(self._throttle.due(time.monotonic(), 0), _HEARTBEAT)):
-                self._show(page.final())
-            self._show(page.final())
+                self._show(page.final(), turn)
+            self._show(page.final(), turn)
 
         self._in_thread(follow)
 
-    def _show_live(self, markdown: str) -> None:
+    def _show_live(self, markdown: str, turn: Turn) -> None:
         """Not after the last update, which another thread may have made meanwhile."""
         with self._lock:
             if not self._finished:
-                self._show(markdown)
+                self._show(markdown, turn)
 
-    def _show(self, markdown: str) -> None:
-        self._place.publish({"text/markdown": markdown}, display_id=self._display_id, update=self._shown)
+    def _show(self, markdown: str, turn: Turn) -> None:
+        data = _bundle(markdown, turn) if self._with_text else {"text/markdown": markdown}
+        self._place.publish(data, display_id=self._display_id, update=self._shown)
         self._shown = True
+
+
+# Said once in a kernel.
+_NO_UPDATES = "This front end draws no updates, so a reply is shown when it is complete."
+_said: list[str] = []
+
+
+class AtEnd:
+    """One display when the turn has ended; what comes after it is displayed by itself."""
+
+    def __init__(self, mode: OutputMode, place: Place) -> None:
+        self._mode = mode
+        self._place = place
+
+    def follow(self, turn: Turn) -> None:
+        """Wait; what is shown cannot be changed."""
+        if not _said:
+            _said.append(_NO_UPDATES)
+            self._place.run(print, notice_line(_NO_UPDATES), flush=True)
+        turn.wait()
+
+    def finish(self, turn: Turn, *, explain: bool = False) -> None:
+        """The whole."""
+        self._place.publish(_bundle(Page(turn, self._mode, explain=explain).final(), turn))
+        self._place.run(show_pictures, turn)
+        turn.on_aftermath = self._follow_later
+
+    def follow_in_background(self, turn: Turn) -> bool:
+        """It is shown in this cell when it has ended."""
+
+        def follow() -> None:
+            self.follow(turn)
+            self.finish(turn, explain=True)
+
+        threading.Thread(target=follow, daemon=True).start()
+        return True
+
+    def _follow_later(self, later: Turn) -> None:
+        """Called in the portal's thread, which must not wait."""
+
+        def follow() -> None:
+            later.wait()
+            self.finish(later)
+
+        threading.Thread(target=follow, daemon=True).start()
+
+
+def _bundle(markdown: str, turn: Turn) -> dict[str, str]:
+    """For whoever draws Markdown, and for whoever shows text only."""
+    return {"text/markdown": markdown, "text/plain": plain_page(turn)}
 
 
 class Once:

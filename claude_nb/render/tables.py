@@ -46,7 +46,7 @@ def _display(answer: Table | Exchanges | str) -> None:
     if isinstance(answer, Exchanges):
         display({"text/markdown": exchanges_markdown(answer)}, raw=True)
     elif isinstance(answer, str):
-        display({"text/markdown": harmless(answer)}, raw=True)
+        display({"text/markdown": harmless(answer), "text/plain": _visible(answer)}, raw=True)
     else:
         display({"text/markdown": as_markdown(answer), "text/plain": as_text(answer)}, raw=True)
 

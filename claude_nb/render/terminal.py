@@ -31,6 +31,23 @@ def as_plain(text: str) -> str:
     return spelled_lines(readable(text))
 
 
+def plain_page(turn: Turn) -> str:
+    """The whole turn as it stands, as a terminal would have printed it."""
+    parts = [notice_line(turn.news)] if turn.news else []
+    for block in turn.blocks:
+        if isinstance(block, NoticeBlock):
+            parts.append(notice_line(block.text, block.level))
+        elif isinstance(block, TextBlock):
+            parts.append(as_plain(block.text))
+        elif isinstance(block, ToolUseBlock) and block.done:
+            parts.append(visible(tool_line(block.name, block.input, block.state)))
+    reply = turn.reply
+    if reply is not None and reply.status != "completed":
+        ending = f"{ENDED} {str(reply.status).capitalize()}"
+        parts.append(f"{ending}: {reply.error}" if reply.error is not None else ending)
+    return "\n\n".join(part for part in parts if part.strip()) or notice_line("Claude gave no text.")
+
+
 class Terminal:
     """Plain text as it comes, tool calls as lines. The main thread may finish what another one follows."""
 
