@@ -26,6 +26,11 @@ def front_end(shell: Any) -> FrontEnd:
     )
 
 
+def wants_text(shell: Any) -> bool:
+    """A display should hold plain text, too: the front end may know no Markdown. What is saved need not."""
+    return someone_is_there(shell) and front_end(shell) != "notebook"
+
+
 def someone_is_there(shell: Any) -> bool:
     """A person sees this shell's cells.
 

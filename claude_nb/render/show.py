@@ -57,14 +57,14 @@ def _display(markdown: str, text: str) -> None:
     from IPython import get_ipython
     from IPython.display import display
 
-    from claude_nb.kernel.presence import front_end, someone_is_there
+    from claude_nb.kernel.presence import wants_text
     from claude_nb.render.terminal import as_plain
 
     if not _in_kernel():
         print(as_plain(text))
     else:
         shown = {"text/markdown": markdown}
-        if front_end(get_ipython()) != "notebook" and someone_is_there(get_ipython()):
+        if wants_text(get_ipython()):
             shown["text/plain"] = as_plain(text)
         display(shown, raw=True)
 

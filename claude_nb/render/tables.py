@@ -23,7 +23,7 @@ def show_answer(shell: Any, answer: Answer) -> None:
     elif getattr(shell, "kernel", None) is None:
         _print(answer)
     else:
-        _display(answer)
+        _display(shell, answer)
 
 
 def _print(answer: Table | Exchanges | str) -> None:
@@ -36,19 +36,25 @@ def _print(answer: Table | Exchanges | str) -> None:
         print(_visible(answer) if isinstance(answer, str) else as_text(answer))
 
 
-def _display(answer: Table | Exchanges | str) -> None:
+def _display(shell: Any, answer: Table | Exchanges | str) -> None:
     from IPython.display import display
 
     from claude_nb.answers import Exchanges
-    from claude_nb.render.exchanges import exchanges_markdown
+    from claude_nb.render.exchanges import exchanges_markdown, exchanges_text
     from claude_nb.render.harmless import harmless
 
     if isinstance(answer, Exchanges):
-        display({"text/markdown": exchanges_markdown(answer)}, raw=True)
+        display(_bundle(shell, exchanges_markdown(answer), exchanges_text(answer)), raw=True)
     elif isinstance(answer, str):
-        display({"text/markdown": harmless(answer), "text/plain": _visible(answer)}, raw=True)
+        display(_bundle(shell, harmless(answer), _visible(answer)), raw=True)
     else:
         display({"text/markdown": as_markdown(answer), "text/plain": as_text(answer)}, raw=True)
+
+
+def _bundle(shell: Any, markdown: str, text: str) -> dict[str, str]:
+    from claude_nb.kernel.presence import wants_text
+
+    return {"text/markdown": markdown, **({"text/plain": text} if wants_text(shell) else {})}
 
 
 def as_markdown(table: Table) -> str:
