@@ -43,8 +43,8 @@ unit: browser-is-there $(VENV)/test.stamp $(VENV)/oldest.stamp ## pytest, all of
 
 # Twice: what a first run leaves behind must not change the second.
 notebooks: $(VENV)/test.stamp ## the example notebooks give what they show, twice
-	$(BIN)/pytest -p nbval --nbval notebooks/
-	$(BIN)/pytest -p nbval --nbval notebooks/
+	$(BIN)/pytest -p nbval --nbval -n $(WORKERS) --dist loadfile notebooks/
+	$(BIN)/pytest -p nbval --nbval -n $(WORKERS) --dist loadfile notebooks/
 
 bench: $(VENV)/test.stamp ## what we claim about speed, measured
 	$(BIN)/python -m benchmarks $(ARGS)
