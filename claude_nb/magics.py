@@ -61,7 +61,7 @@ class ClaudeMagics(Magics):
 
     @no_var_expand
     @line_cell_magic
-    def claude(self, line: str, cell: str | None = None) -> Reply | None:
+    def claude(self, line: str, cell: str | None = None) -> Reply | Turn | None:
         """Ask Claude in a persistent session of this kernel. `%claude /help` says more."""
         # Loading is to be quick: what only a prompt or a command needs is imported with the first one.
         from claude_nb.prompt_line import PromptLineError, parse_cell, parse_line
@@ -84,7 +84,7 @@ class ClaudeMagics(Magics):
             in_one_line(failure)
             raise failure from error
 
-    def _answer(self, request: Request) -> Reply | None:
+    def _answer(self, request: Request) -> Reply | Turn | None:
         if request.command is not None and self._is_ours(request.command):
             with self.manager.surroundings.unrecorded():  # Claude needs not be told
                 self._steer(request, request.command)
@@ -131,7 +131,7 @@ class ClaudeMagics(Magics):
                 in_one_line(interrupted, f"`/{command}` waits no more; what it waited for goes on")
             raise
 
-    def _ask(self, session: Session, request: Request) -> Reply | None:
+    def _ask(self, session: Session, request: Request) -> Reply | Turn:
         from claude_nb.render.live import output_for
 
         mode = cast("OutputMode", "quiet" if request.quiet else self.manager.output_mode)
@@ -141,15 +141,14 @@ class ClaudeMagics(Magics):
             session.news = session.news or self.manager.hint_once()
         turn = session.ask(request.prompt, context=context, model=request.model)
         if request.background and output.follow_in_background(turn):
-            self._bind(request, turn)
-            return None
+            return self._bind(request, shown(turn))
         reply = follow(turn, output)
-        self._bind(request, turn if request.background else reply)
-        return None if request.background else reply
+        return self._bind(request, shown(turn) if request.background else reply)
 
-    def _bind(self, request: Request, value: Turn | Reply) -> None:
+    def _bind(self, request: Request, value: Turn | Reply) -> Turn | Reply:
         if request.out is not None:
             self.shell.user_ns[request.out] = value  # type: ignore[union-attr]
+        return value
 
     def _help(self, request: Request) -> None:
         from claude_nb.help import help_text
@@ -237,13 +236,23 @@ def follow(turn: Turn, output: Output) -> Reply:
     return reply
 
 
+def shown(turn: Turn) -> Turn:
+    """The turn, of which the running cell shows what comes."""
+    from claude_nb.render.show import running_cell
+
+    turn.shown_in = running_cell()
+    return turn
+
+
 def wait_and_show(turn: Turn, output: Output) -> None:
     """The caller's thread waits, the main one with time for what tools ask for; another shows the turn."""
     place = contextvars.copy_context()
-    shown = threading.Thread(target=place.run, args=(_show, turn, output), name="claude_nb_cell", daemon=True)
-    shown.start()
+    showing = threading.Thread(
+        target=place.run, args=(_show, turn, output), name="claude_nb_cell", daemon=True
+    )
+    showing.start()
     turn.session.wait_for(turn)
-    shown.join(_LAST_UPDATE)
+    showing.join(_LAST_UPDATE)
 
 
 def _show(turn: Turn, output: Output) -> None:

@@ -88,6 +88,8 @@ class Turn:
         # A line for its reader, such as which conversation is continued.
         self.news: str | None = None
         self._warned = False
+        # The execution whose cell shows it already, for when IPython displays the value of that cell.
+        self.shown_in: str | None = None
         self.created = time.monotonic()
         self.status = Status.QUEUED
         self.activity = ""
@@ -118,9 +120,9 @@ class Turn:
 
     def _ipython_display_(self) -> None:
         """Called by IPython to display the value of a cell."""
-        from claude_nb.render.show import show_turn
+        from claude_nb.render.show import show_value
 
-        show_turn(self)
+        show_value(self)
 
     # -- what is there now --------------------------------------------------------------------
 

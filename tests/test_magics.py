@@ -306,12 +306,18 @@ def test_a_background_cell_returns_at_once_and_its_reply_streams_into_it(kernel:
     assert kernel.eval("later.done()") == "False"
     assert kernel.eval("later.result(30).text.split()[:3]") == "['1', '2', '3']"
     assert "status='completed'" not in kernel.eval("later")
+    cell = kernel.run("value = %claude -b ECHO y")
+    assert len(cell.displays) == 1
+    assert kernel.eval("type(value).__name__, value.result(30).text") == "('Turn', '<<<ECHO y>>>')"
+    assert len(kernel.run("%claude -b ECHO z").displays) == 1, "not a second time as the cell's value"
+    assert "ECHO z" in kernel.run("_.result(30); _").markdown
 
 
 def test_a_background_cell_waits_where_nobody_would_see_what_comes_later(headless: Kernel) -> None:
     cell = headless.run("%%claude -b -o later\ncount slowly to 20")
     assert "20" in cell.markdown
     assert headless.eval("later.done()") == "True"
+    assert len(cell.displays) == 1
 
 
 @pytest.mark.parametrize("keep", [pytest.param(True, marks=pytest.mark.nests), False])

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from claude_nb.render.page import Page
+from claude_nb.turn import Turn
 
 if TYPE_CHECKING:
     from claude_nb.render.cards import OutputMode
     from claude_nb.reply import Reply
-    from claude_nb.turn import Turn
 
 
 def show_reply(reply: Reply, mode: OutputMode = "normal") -> None:
@@ -23,15 +23,15 @@ def show_turn(turn: Turn, mode: OutputMode = "normal", *, masked: bool = True) -
     _display(page.final() if turn.done() else page.live(), turn.text)
 
 
-def show_value(reply: Reply) -> None:
+def show_value(value: Reply | Turn) -> None:
     """Display the value of a cell, unless that cell has shown it already.
 
-    A terminal has printed `Out[N]: ` by then, after which the reply's short form stands.
+    A terminal has printed `Out[N]: ` by then, after which the value's short form stands.
     """
-    shown = reply.shown_in is not None and reply.shown_in == running_cell()
-    reply.shown_in = None
+    shown = value.shown_in is not None and value.shown_in == running_cell()
+    value.shown_in = None
     if not shown:
-        show_reply(reply)
+        show_turn(value) if isinstance(value, Turn) else show_reply(value)
     elif not _in_kernel():
         raise NotImplementedError("IPython prints the short form")
 
