@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from claude_nb.render.page import Page
-from claude_nb.turn import Turn
+from claude_nb.reply import Reply
 
 if TYPE_CHECKING:
     from claude_nb.render.cards import OutputMode
-    from claude_nb.reply import Reply
+    from claude_nb.turn import Turn
 
 
 def show_reply(reply: Reply, mode: OutputMode = "normal") -> None:
@@ -31,7 +31,7 @@ def show_value(value: Reply | Turn) -> None:
     shown = value.shown_in is not None and value.shown_in == running_cell()
     value.shown_in = None
     if not shown:
-        show_turn(value) if isinstance(value, Turn) else show_reply(value)
+        show_reply(value) if isinstance(value, Reply) else show_turn(value)
     elif not _in_kernel():
         raise NotImplementedError("IPython prints the short form")
 
