@@ -66,6 +66,12 @@ class Attribution:
         """The turn that started a background agent; None for what is none."""
         return self.tasks.get(agent) if agent in self._agents.values() else None  # type: ignore[arg-type]
 
+    @property
+    def of_agents(self) -> Turn | None:
+        """The turn that started a background agent which works on; the last one if there are several."""
+        turns = [self.tasks.get(agent) for agent in self._agents.values()]
+        return next((turn for turn in reversed(turns) if turn is not None), None)
+
     def whose(self, message: Any) -> Turn | None:
         """The turn to apply the message to; None for what is nobody's."""
         kind = type(message).__name__

@@ -306,6 +306,11 @@ class Conversation:
         return self.attribution.turn or self.attribution.own
 
     @property
+    def acting(self) -> Turn | None:
+        """The turn for which a tool of ours is called now: if none is under way, it is an agent's."""
+        return self.working or self.attribution.of_agents
+
+    @property
     def asking(self) -> Turn | None:
         """The turn that waits for an answer, perhaps one that is over and whose agent works on."""
         turns = (self.working, *list(self.attribution.tasks.values()))

@@ -131,7 +131,7 @@ class SessionKeeper:
         around = self._manager.surroundings
         if around.shell is None:
             return None
-        return KernelTools(around, lambda: session.conversation.working, self._manager.desk.offer_stop).server
+        return KernelTools(around, lambda: session.conversation.acting, self._manager.desk.offer_stop).server
 
     # -- what happens in a turn ---------------------------------------------------------------
 

@@ -137,6 +137,18 @@ def test_code_may_prompt_another_session_but_not_wait_for_its_own(kernel: Kernel
     assert "ECHO x" in kernel.run("%claude ECHO x").markdown
 
 
+def test_a_background_agent_runs_code_after_its_turn_is_over(kernel: Kernel) -> None:
+    cell = kernel.run("%claude have a background agent run late = (6 * 7, turn.done())")
+    assert cell.error is None
+    kernel.run("turn = manager.session().last_turn")
+    deadline = time.monotonic() + 60
+    while kernel.eval("'late' in globals()") == "False":
+        assert time.monotonic() < deadline, kernel.eval("[b.text for t in turn.aftermath for b in t.blocks]")
+        time.sleep(0.1)
+    assert kernel.eval("late") == "(42, True)"
+    assert kernel.run("%claude ECHO x").error is None
+
+
 # Both nest the loop.
 LOOP_RUNS = pytest.param("%config SessionManager.keep_loop_running = True", marks=nests, id="loop runs")
 AWAITS = pytest.param("await asyncio.sleep(0); " + LONG, marks=nests)

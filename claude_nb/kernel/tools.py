@@ -226,16 +226,20 @@ class KernelTools:
     async def _run_cell(self, arguments: dict[str, Any]) -> Result:
         """Called by Claude, once it is allowed."""
         turn = self._turn()
-        if self._surroundings.shell is None or turn is None:
+        if self._surroundings.shell is None:
             return text("There is no IPython here in which code could be run.", failed=True)
+        if turn is None:
+            return text("The turn that this code belongs to is over; the code was not run.", failed=True)
         execution = Execution(self._surroundings.shell, str(arguments["code"]), turn.session.name)
-        turn.on_end(execution.stop)
+        if not turn.done():  # else it is for an agent in the background, which works on
+            turn.on_end(execution.stop)
         try:
             result, cell = await self._in_main_thread(turn, lambda: self._recorded_run(execution), execution)
         except Interrupted:
             await _until_interrupted(turn)
             return text("The user interrupted the code and the turn.", failed=True)
         except asyncio.CancelledError:
+            execution.stop()  # perhaps it is what Claude Code has taken back that it does
             return text("The turn has ended; the code was not run.", failed=True)
         if execution.stopped:
             return _told(cell, execution, "The user stopped the code. What it had done until then is done.")
@@ -276,7 +280,8 @@ class KernelTools:
         place = turn.stage.place if turn.stage is not None else None
         job = function if place is None else lambda: place.run(function)
         future = self._surroundings.main_thread.submit(job, turn.interrupted, owner=turn)
-        turn.on_end(future.cancel)
+        if not turn.done():
+            turn.on_end(future.cancel)
         waiting = asyncio.ensure_future(asyncio.wrap_future(future))
         with contextlib.suppress(TimeoutError):
             return await asyncio.wait_for(asyncio.shield(waiting), _WORTH_SAYING)
