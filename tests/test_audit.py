@@ -145,7 +145,9 @@ def test_a_call_that_was_interrupted_is_logged(kernel: Kernel, data: Path) -> No
             kernel.manager.interrupt_kernel()
 
     kernel.finish(message, watch=interrupt)
-    assert [(line["tool"], line["outcome"]) for line in lines(data)] == [("mcp__kernel__run_cell", "failed")]
+    assert [(line["tool"], line["outcome"]) for line in lines(data)] == [
+        ("mcp__kernel__run_cell", "interrupted")
+    ]
 
 
 @in_kernel
