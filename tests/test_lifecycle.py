@@ -478,6 +478,9 @@ def test_an_end_never_raises_and_nothing_lives_again(
     session = manager.session()
     told(session)
     assert not session.record.listed
+    manager.portal.run(asyncio.sleep(0)).result(
+        PATIENCE
+    )  # the record is written just after the reply is there
     shutil.rmtree(own_data / "claude_nb" / "sessions")
     (own_data / "claude_nb" / "sessions").touch()
     manager.shutdown()
