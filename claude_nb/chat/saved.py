@@ -25,7 +25,7 @@ _DEAD = ".jp-OutputArea-child:not(:has(.cnb-chat)):has(+ .jp-OutputArea-child .c
 _STYLE = f"<style>{_ALIVE}, {_DEAD} {{display: none}}</style>"
 # So many turns, and no more than so many characters of them: the notebook's file holds it.
 _TURNS = 30
-_LARGEST = 400_000
+_LARGEST = 500_000
 
 
 class SavedChat:
