@@ -119,7 +119,7 @@ def test_what_is_written_past_python_at_a_cells_end_belongs_to_it(kernel: Kernel
     for ending in range(5):
         # More than the thread that reads it takes at a time, so that it is late.
         cell = last(
-            kernel, f"import os; os.write(1, b'x' * 30_000 + b' one\\n'); os.write(2, b'end {ending}\\n');"
+            kernel, f"import os; os.write(1, b'x' * 5_000 + b' one\\n'); os.write(2, b'end {ending}\\n');"
         )
         assert " one\n" in cell.printed
         assert f"end {ending}\n" in cell.printed

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-# Seconds. A program that never stops printing holds a cell up for so long, and no longer.
-_PATIENCE = 0.5
+# Seconds for each pipe. A program that never stops printing holds a cell up for so long, and no longer.
+_PATIENCE = 1.0
 _BETWEEN_LOOKS = 0.0005
 # Where nothing tells what a thread is doing.
 _A_MOMENT = 0.002
@@ -23,8 +23,8 @@ _A_MOMENT = 0.002
 def drain(streams: Iterable[Any]) -> None:
     """Wait until what has been written to the streams' descriptors has reached their `write`."""
     pipes = [pipe for stream in streams if (pipe := _pipe_of(stream)) is not None]
-    deadline = time.monotonic() + _PATIENCE
     for descriptor, reader in pipes:
+        deadline = time.monotonic() + _PATIENCE
         while not _is_drained(descriptor, reader) and time.monotonic() < deadline:
             time.sleep(_BETWEEN_LOOKS)
 
