@@ -30,8 +30,11 @@ ask about is in fields; nobody needs to parse the text.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+_PACKAGE = os.path.join(os.path.dirname(__file__), "")  # noqa: PTH118, PTH120
 
 if TYPE_CHECKING:
     from claude_nb.reply import Reply
@@ -61,7 +64,7 @@ class FolderUnusable(ClaudeNbError, OSError):
 
     def _render_traceback_(self) -> list[str]:
         """Called by IPython instead of printing a traceback."""
-        return [f"{type(self).__name__}: {self}"]
+        return as_one_line(self)
 
 
 class CannotImport(ClaudeNbError, ImportError):
@@ -208,4 +211,27 @@ class TurnInterrupted(KeyboardInterrupt):
 
     def _render_traceback_(self) -> list[str]:
         """Called by IPython instead of printing a traceback."""
-        return [f"TurnInterrupted: {self}"]
+        return as_one_line(self)
+
+
+def as_one_line(error: BaseException, words: str | None = None) -> list[str]:
+    """Return what IPython is to show of the error, and take our frames off its traceback.
+
+    A debugger (`%pdb on`) then stops where the user's code is.
+    """
+    last = trace = error.__traceback__
+    while trace is not None and not _is_ours(trace.tb_frame.f_code.co_filename):
+        if not _is_ipythons(trace.tb_frame.f_globals):
+            last = trace
+        trace = trace.tb_next
+    if last is not None and trace is not None and not _is_ours(last.tb_frame.f_code.co_filename):
+        last.tb_next = None
+    return [f"{type(error).__name__}: {error if words is None else words}"]
+
+
+def _is_ours(file: str) -> bool:
+    return file.startswith(_PACKAGE)
+
+
+def _is_ipythons(names: Mapping[str, Any]) -> bool:
+    return str(names.get("__name__")).partition(".")[0] in ("IPython", "ipykernel")

@@ -23,6 +23,7 @@ from claude_nb.errors import (
     SessionNotFound,
     ShuttingDown,
     TurnInterrupted,
+    as_one_line,
 )
 from claude_nb.same_cell import TAKEN_APART
 from claude_nb.words import counted
@@ -267,5 +268,4 @@ _LAST_UPDATE = 2.0
 
 def in_one_line(error: BaseException, words: str | None = None) -> None:
     """Let IPython show the error without our stack; it keeps its type and can be caught."""
-    line = f"{type(error).__name__}: {error if words is None else words}"
-    error._render_traceback_ = lambda: [line]  # type: ignore[attr-defined]
+    error._render_traceback_ = lambda: as_one_line(error, words)  # type: ignore[attr-defined]

@@ -240,7 +240,13 @@ class Turn:
         if not self.done():
             self.session.portal.refuse_in_fork()
         changed = asyncio.Event()
-        unwatch = self._watch(asyncio.get_running_loop(), changed)
+        try:
+            unwatch = self._watch(asyncio.get_running_loop(), changed)
+        except RuntimeError:
+            raise RuntimeError(
+                "A turn can only be awaited in asyncio. Elsewhere use `turn.result()`; under trio "
+                "`await trio.to_thread.run_sync(turn.result)`."
+            ) from None
         seen = 0
         with self.session.awaited(self) as wait:
             try:

@@ -47,6 +47,14 @@ def test_a_policy_that_the_user_sets_is_the_users_alone(
     assert manager.session("b").ask("ECHO three").result(PATIENCE).text == "<<<ECHO three>>>"
 
 
+@pytest.mark.cli
+def test_a_turn_that_is_awaited_without_asyncio_names_the_cure(manager: SessionManager) -> None:
+    turn = manager.session("a").ask("ECHO x")
+    with pytest.raises(RuntimeError, match=r"trio.to_thread.run_sync\(turn.result\)"):
+        turn.__await__().send(None)
+    assert turn.result(PATIENCE).text == "<<<ECHO x>>>"
+
+
 def what_a_worker_meets(session: Session, running: Any, answers: Any) -> None:
     """In a forked child: what comes of each use of its parent's session, and of one of its own."""
     for use in (

@@ -34,6 +34,25 @@ def test_the_file_is_named_in_one_line(name: str, content: str, tmp_path: Path, 
     assert len(lines) <= 2, "above it at most that the turn has failed"
 
 
+def test_a_debugger_stops_where_the_users_code_is(tmp_path: Path, own_data: Path) -> None:
+    code = "\n".join(
+        [
+            "%load_ext claude_nb",
+            "%config SessionManager.cli_path = '/no/such/program'",
+            "def mine(here='in my own function'):",
+            "    get_ipython().run_line_magic('claude', 'hello')",
+            "mine()",
+        ]
+    )
+    command = [sys.executable, "-m", "IPython", "--colors=nocolor", "--pdb", "-c", code]
+    done = subprocess.run(
+        command, cwd=tmp_path, input="p here\nq\n", capture_output=True, text=True, timeout=100, check=False
+    )
+    assert "ClaudeNotFound: cli_path /no/such/program does not exist" in done.stdout + done.stderr
+    assert "'in my own function'" in done.stdout
+    assert "claude_nb/" not in done.stdout
+
+
 def test_a_package_that_is_not_there_is_named() -> None:
     try:
         import no_such_package_anywhere  # noqa: F401
