@@ -55,6 +55,8 @@ FOREIGN: dict[str, list[str]] = {
         "self._session.record.ended = ...",
         "turn._finish",
     ],
+    # A traceback is cut by its public attribute.
+    "errors.py": ["last.tb_next = ..."],
     # asyncio has no public way to start a process without its policy; the other is documented.
     "event_loop.py": ["asyncio.unix_events._UnixSubprocessTransport"],
     "keeper.py": [
