@@ -10,6 +10,7 @@ The map, each with one job; imports go downwards only:
     server/       the Jupyter server extension; shares only files with a kernel
     everywhere    the sessions of all kernels, from files: for cli and server
     commands      the commands that steer sessions     completion  Tab in %claude lines
+    losing        asks before what Claude Code could not write is lost
     allowing      the commands about what Claude may see and do
     answers       what commands answer with        help        what /help says
     extension     what loading adds to a shell; the one manager of a kernel

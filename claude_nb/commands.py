@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from claude_nb.answers import Answer, Mistake, Table, wait_for
+from claude_nb.losing import forced, refuse_to_lose
 from claude_nb.names import quoted
 from claude_nb.overview import SessionInfo
 from claude_nb.prompt_line import split_arguments
@@ -33,6 +34,8 @@ Meant = Callable[["str | None"], "Session"]
 Command = Callable[["SessionManager", list[str], Meant], Answer]
 
 # These need a cell or are about the prompt itself; who takes prompts does them.
+# Of a session whose history could not be written.
+_LOST = "what was said in it is lost, and `%claude -n` starts anew"
 NEED_A_CELL = ("help", "clear", "show", "code", "widget")
 
 
@@ -124,8 +127,9 @@ def fork(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
 
 def archive(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/archive [NAME]   stop a session and hide it; its conversation stays"""
+    force, words = forced(words)
     name = meant(_maybe_one(words, "/archive [NAME]")).name
-    manager.archive(name)
+    manager.archive(name, force=force)
     return f"{name} is archived. `%claude /switch {quoted(name)}` brings it back."
 
 
@@ -180,10 +184,12 @@ def history(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
 
 def suspend(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/suspend [NAME]   end the idle process until the next prompt"""
+    force, words = forced(words)
     session = meant(_maybe_one(words, "/suspend [NAME]"))
+    lost = refuse_to_lose(manager, [session], "suspended", force=force)
     waiting = f"{session.name} is still being suspended"
-    if wait_for(session.suspend(), manager.stop_patience, waiting):
-        return f"{session.name} is suspended; the next prompt resumes it."
+    if wait_for(session.suspend(force=lost), manager.stop_patience, waiting):
+        return f"{session.name} is suspended; {_LOST if lost else 'the next prompt resumes it'}."
     alarms = session.conversation.scheduled.ahead(time.time())
     if alarms:
         listed = ", ".join(alarm.in_words() for alarm in alarms)
@@ -216,13 +222,16 @@ def interrupt(manager: SessionManager, words: list[str], meant: Meant) -> Answer
 
 def stop(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/stop [NAME | --all]   end the process; the conversation stays"""
+    force, words = forced(words)
     if words == ["--all"]:
-        number = len(manager.live)
+        live = list(manager.live)
+        refuse_to_lose(manager, live, "stopped", force=force)
         manager.stop_all()
-        return f"{counted(number, 'session')} stopped; the next prompt resumes each."
+        return f"{counted(len(live), 'session')} stopped; the next prompt resumes each."
     session = meant(_maybe_one(words, "/stop [NAME | --all]"))
+    lost = refuse_to_lose(manager, [session], "stopped", force=force)
     wait_for(session.stop(), manager.stop_patience, f"{session.name} is still being stopped")
-    return f"{session.name} is stopped; the next prompt resumes it."
+    return f"{session.name} is stopped; {_LOST if lost else 'the next prompt resumes it'}."
 
 
 def timeout(manager: SessionManager, words: list[str], meant: Meant) -> Answer:

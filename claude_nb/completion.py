@@ -39,7 +39,7 @@ _TAKE_NAMES = frozenset(
 )
 # What Claude Code's own `--model` understands, until it has said which models there are.
 _ALIASES = ("default", "sonnet", "opus", "haiku")
-_OPTIONS = ("--session", "--out", "--background", "--model", "--new", "--quiet", "--no-context")
+_OPTIONS = ("--session", "--out", "--background", "--model", "--new", "--quiet", "--no-context", "--force")
 _WITH_VALUE = ("-s", "--session", "-m", "--model", "-o", "--out")
 
 

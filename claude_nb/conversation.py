@@ -28,10 +28,10 @@ from claude_nb.flag import Flag
 from claude_nb.idle import IdleClock
 from claude_nb.life import Life
 from claude_nb.memory import MemoryWatch
-from claude_nb.notices import told_by
+from claude_nb.notices import told_by, unwritten
 from claude_nb.process import Answer, ClaudeProcess, Launch
 from claude_nb.prompts import Prompts
-from claude_nb.reply import Status
+from claude_nb.reply import NoticeBlock, Status
 from claude_nb.scheduled import GRACE, Scheduled
 from claude_nb.servers import Servers
 from claude_nb.signs import SignsOfLife
@@ -71,6 +71,8 @@ class Conversation:
             lambda: self.spawn(self.suspend_if_idle()),
         )
         self.closing: str | None = None
+        # Why Claude Code cannot write what is said; its process is the only copy then.
+        self.unwritten: str | None = None
         # How often all that was said has been forgotten.
         self.begun_anew = 0
         self._prompts = Prompts(self, session, keeper)
@@ -330,7 +332,21 @@ class Conversation:
         self.servers.begin()
         self.spending.begin(await asyncio.to_thread(self._keeper.spent, self._session) if how.resume else 0.0)
         self.announced.started(how.permission_mode)
+        await self.check_history()
         return how
+
+    async def check_history(self) -> str | None:
+        """Why the process is the only copy of the conversation; None if Claude Code can write it.
+
+        Once it could not, what is missing stays missing as long as the process lives.
+        """
+        if self.unwritten is None:
+            self.unwritten = await asyncio.to_thread(self._keeper.unwritten, self._session)
+            if self.unwritten is not None:
+                told = unwritten(self._session.name, self.unwritten)
+                log.warning("%s", told)
+                self._session.untold.append(NoticeBlock(told, "unwritten", "warning"))
+        return self.unwritten
 
     def on_process_ready(self, info: dict[str, Any]) -> None:
         """Called by `Life` when Claude Code answers."""
@@ -356,6 +372,7 @@ class Conversation:
         self._memory.stop()
         self.quiet.set()
         self.record.process = None
+        self.unwritten = None
         if turn is not None:  # else a prompt may wait for the next process, and its turn is not over
             untouched = not (self.attribution.heard or turn.wants_interrupt or turn.done() or self.closing)
             if untouched:  # nobody has read it: it goes to the next process
@@ -395,7 +412,8 @@ class Conversation:
 
     def may_suspend(self) -> bool:
         """Nothing of the session's work would be lost; asked by `Life` immediately before."""
-        return self.state is State.IDLE and not self._at_work() and not self.scheduled.ahead(time.time())
+        idle = self.state is State.IDLE and not self._at_work() and not self.scheduled.ahead(time.time())
+        return idle and self.unwritten is None
 
     def _at_work(self) -> bool:
         busy = self._prompts.current is not None or bool(self._prompts.queue)
@@ -408,8 +426,15 @@ class Conversation:
         elif not await self.suspend():
             self.idle.start()
 
-    async def suspend(self) -> bool:
-        """End the process if nothing is at work; whether it was ended."""
+    async def suspend(self, force: bool = False) -> bool:
+        """End the process if nothing is at work; whether it was ended.
+
+        One that is the only copy of the conversation is ended only by `force`.
+        """
+        if force:
+            self.unwritten = None
+        elif self.life.now is not None and self.may_suspend():
+            await self.check_history()
         suspended = await self.life.suspend()
         if suspended:
             await asyncio.to_thread(self._keeper.keep, self._session)

@@ -26,6 +26,7 @@ options, before the prompt
   -n, --new             forget: start the session's conversation afresh
   -q, --quiet           show only what Claude writes, no tool calls
       --no-context      do not send what happened in the notebook along
+      --force           with -n: also lose what Claude Code could not write
   --                    the prompt begins here, even with a dash
 
 commands, as `%claude /COMMAND`

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 GUARD_GRACE = 2.0
 # We go by what Claude Code then tells of its state, whatever anybody has set.
 _NEEDED = {"CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1"}
+# Seconds within which Claude Code has written what it has said.
+_WRITING = 2.0
 # No display has this name, so nothing changes on any page.
 _NO_DISPLAY = "claude_nb is at work"
 
@@ -277,6 +280,17 @@ class SessionKeeper:
     def transcript_of(self, session: Session) -> Path | None:
         """Claude Code's file of the conversation, in the folder that its process uses."""
         return transcript.find_transcript(session.id, self._manager.child_environ())
+
+    def unwritten(self, session: Session) -> str | None:
+        """Why Claude Code's record of the conversation is not on disk; None if it is, or can be. Blocks."""
+        environ = self._manager.child_environ()
+        reason = transcript.unwritable(session.id, environ, Path(session.record.cwd or self._manager.folder))
+        deadline = time.monotonic() + _WRITING
+        while reason is None and session.last_text and not transcript.has_history(session.id, environ):
+            if time.monotonic() > deadline:
+                return f"nothing of it is in {transcript.config_dir(environ) / 'projects'}"
+            time.sleep(_WRITING / 40)
+        return reason
 
     def keep(self, session: Session) -> None:
         """The process has ended: see that the last reply is on disk, and keep a copy of the conversation."""

@@ -92,6 +92,9 @@ class ClaudeMagics(Magics):
             return None
         session = self.manager.session(request.session)
         if request.new:
+            from claude_nb.losing import refuse_to_lose
+
+            refuse_to_lose(self.manager, [session], "begun anew", force=request.force)
             self._start_anew(session)
         if not request.prompt.strip():
             if not request.new:

@@ -353,3 +353,11 @@ def _tokens(number: object) -> str:
 
 def _snake(key: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).lower()
+
+
+def unwritten(name: str, why: str) -> str:
+    """What Claude Code does not say: that it cannot write a session's conversation, and what is lost."""
+    return (
+        f"The history of '{name}' cannot be written ({why}), so its process is the only copy: all that was "
+        "said in it is lost when the process ends."
+    )

@@ -102,6 +102,8 @@ def status_facts(session: Session, idle_timeout: float) -> dict[str, str]:
     }
     if session.servers:
         facts["MCP servers"] = ", ".join(f"{name}: {state}" for name, state in session.servers.items())
+    if session.conversation.unwritten is not None:
+        facts["history"] = f"cannot be written: {session.conversation.unwritten}"
     if record.ended:
         facts["last turn"] = f"cancelled by a {record.ended['reason']}"
     alarms = [alarm.in_words() for alarm in session.conversation.scheduled.ahead(time.time())]

@@ -17,6 +17,7 @@ from claude_nb.errors import FolderUnusable
 
 # What a writer that was killed has left is named so; nobody reads it.
 UNFINISHED = ".new"
+_BLOCK = 4096
 _numbers = itertools.count()
 
 
@@ -78,6 +79,24 @@ def exposed(folder: Path, *, may_be_link: bool = False) -> str | None:
 def unfinished(path: Path) -> Path:
     """Where the file's next content is put together: a name that no other writer uses."""
     return path.with_name(f".{path.name}.{os.getpid()}-{next(_numbers)}{UNFINISHED}")
+
+
+def cannot_write(folder: Path) -> str | None:
+    """Why no file can be made in the folder, or in the nearest above it that is there; None if it can.
+
+    Tried, since permissions alone do not tell of a full disk; nothing of the try stays.
+    """
+    import tempfile  # only for who asks
+
+    place = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    try:
+        with tempfile.TemporaryFile(dir=place) as file:
+            file.write(bytes(_BLOCK))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return f"{place}: {error.strerror or error}"
+    return None
 
 
 def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:

@@ -46,6 +46,7 @@ class Request:
     new: bool = False
     quiet: bool = False
     context: bool = True
+    force: bool = False
 
 
 # The field that an option sets, and the name of its value in messages.
@@ -55,6 +56,7 @@ _FLAGS: dict[str, tuple[str, bool]] = {
     "new": ("new", True),
     "quiet": ("quiet", True),
     "no-context": ("context", False),
+    "force": ("force", True),
 }
 _SHORT = {"s": "session", "o": "out", "m": "model", "b": "background", "n": "new", "q": "quiet"}
 
@@ -64,6 +66,7 @@ _VALUE = re.compile(r"""(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<plain>[^\
 _SPACES = re.compile(r"[ \t]*")
 _COMMAND = re.compile(r"\s*/(?P<name>[^\W\d_][^\s/.]*)(?=\s|$)")
 _TEXT_OF_A_COMMAND = re.compile(r"\s*--[ \t]+(?=/)")
+_FORCED = re.compile(r"--force(?=\s|$)")
 _ARGUMENT = re.compile(
     r"""(?P<key>--[\w-]+=)?(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)')(?=\s|$)|(?P<plain>\S+)"""
 )
@@ -207,5 +210,7 @@ def _with_command(request: Request) -> Request:
         return request
     arguments = request.prompt[match.end() :].strip()
     if match["name"] == "clear":
-        return replace(request, new=True, prompt=arguments)
+        force = _FORCED.match(arguments)
+        rest = arguments[force.end() :].strip() if force else arguments
+        return replace(request, new=True, prompt=rest, force=request.force or force is not None)
     return replace(request, command=match["name"], arguments=arguments)

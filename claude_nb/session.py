@@ -250,9 +250,16 @@ class Session(HasTraits):
         """The user's own MCP servers, and how each is, as far as Claude Code has said it."""
         return dict(self.conversation.servers.states)
 
-    def suspend(self) -> Future[bool]:
-        """End the idle process until it is needed again; False if the session is at work."""
-        return self.portal.run(self.conversation.suspend())
+    def suspend(self, *, force: bool = False) -> Future[bool]:
+        """End the idle process until it is needed again; False if the session is at work.
+
+        Also False where Claude Code cannot write the history, unless `force` says that it may be lost.
+        """
+        return self.portal.run(self.conversation.suspend(force))
+
+    def check_history(self) -> Future[str | None]:
+        """Why Claude Code cannot write the history, so that its process is the only copy; None if it can."""
+        return self.portal.run(self.conversation.check_history())
 
     def stop(self) -> Future[None]:
         """End the process, interrupting what runs; the conversation stays and the next prompt resumes it.

@@ -30,7 +30,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from claude_nb.private import private_folder, replace_file, unfinished
+from claude_nb.private import cannot_write, private_folder, replace_file, unfinished
 
 if TYPE_CHECKING:
     from claude_agent_sdk import SessionKey
@@ -79,6 +79,14 @@ def spent(session_id: str, environ: Mapping[str, str] | None = None) -> float:
         return float(next(states, {}).get("totalCostUSD") or 0.0)
     except (OSError, TypeError, ValueError):
         return 0.0
+
+
+def unwritable(session_id: str, environ: Mapping[str, str], cwd: Path) -> str | None:
+    """Why Claude Code cannot write the conversation of a process in `cwd`; None if it can. Blocks."""
+    there = find_transcript(session_id, environ)
+    if there is not None and not os.access(there, os.W_OK):
+        return f"{there} is write-protected"
+    return cannot_write(config_dir(environ) / _project(cwd) if there is None else there.parent)
 
 
 def fork(session_id: str, environ: Mapping[str, str]) -> str:

@@ -285,11 +285,22 @@ def test_doctor_says_whether_the_server_extension_is_enabled(tmp_path: Path) -> 
     assert "jupyter server extension enable claude_nb" in finding["advice"]
 
 
-def test_doctor_says_that_the_runtime_folder_cannot_be_used(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("variable", "what"),
+    [
+        ("JUPYTER_RUNTIME_DIR", "runtime folder"),
+        ("JUPYTER_DATA_DIR", "data folder"),
+        ("CLAUDE_CONFIG_DIR", "Claude's history"),
+    ],
+)
+def test_doctor_says_that_a_folder_cannot_be_written(variable: str, what: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    answer = run("doctor", "--json", environment={"JUPYTER_RUNTIME_DIR": str(tmp_path / "file" / "runtime")})
-    assert findings(answer)["runtime folder"]["level"] == "problem"
-    assert "JUPYTER_RUNTIME_DIR" in findings(answer)["runtime folder"]["advice"]
+    answer = run("doctor", "--json", environment={variable: str(tmp_path / "file" / "below")})
+    finding = findings(answer)[what]
+    assert finding["level"] == "problem"
+    assert f"({tmp_path / 'file'}: Not a directory)" in finding["found"]
+    assert variable in finding["advice"]
+    assert findings(run("doctor", "--json"))[what]["level"] == "ok"
 
 
 @pytest.mark.cli

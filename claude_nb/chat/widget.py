@@ -25,6 +25,7 @@ from claude_nb.chat.head import state_of
 from claude_nb.chat.saved import SavedChat, view_bundle
 from claude_nb.chat.steering import steer
 from claude_nb.kernel.surroundings import Stage
+from claude_nb.losing import refuse_to_lose
 from claude_nb.names import quoted
 from claude_nb.prompt_line import parse_prompt
 from claude_nb.render.html import code_css
@@ -132,6 +133,7 @@ class ChatWidget(anywidget.AnyWidget):
         """
         request = parse_prompt(text)
         if request.new:
+            refuse_to_lose(self.manager, [self.shown], "begun anew", force=request.force)
             self.manager.wait_until_stopped(self.shown, self.shown.new_conversation())
             self.feed.look()
             if not request.prompt.strip():

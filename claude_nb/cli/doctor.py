@@ -21,7 +21,8 @@ from typing import Any, Literal
 from claude_nb import __version__, guard
 from claude_nb.errors import ClaudeNotFound
 from claude_nb.launch import find_cli, scrubbed_names
-from claude_nb.private import exposed
+from claude_nb.private import cannot_write, exposed
+from claude_nb.transcript import config_dir
 
 # Each of the CLI's commands answers within 0.3 s; a cold disk or a helper program may take longer.
 PATIENCE = 20.0
@@ -72,6 +73,7 @@ def examine() -> Iterator[Finding]:
     yield from look_at_packages()
     yield look_at_nest_asyncio()
     yield from look_at_cli()
+    yield look_at_history()
     yield look_at_runtime_folder()
     yield look_at_data_folder()
     yield look_at_server_extension()
@@ -222,6 +224,18 @@ def look_at_folder(what: str, jupyter: Path, variable: str) -> Finding:
     except OSError as error:
         return Finding(what, "problem", f"{place} cannot be written: {error.strerror}", advice)
     return Finding(what, "ok", str(jupyter))
+
+
+def look_at_history() -> Finding:
+    """Claude Code says nothing where it cannot write its conversations; what is not there is not resumed."""
+    folder = config_dir() / "projects"
+    reason = cannot_write(folder)
+    if reason is None:
+        return Finding("Claude's history", "ok", str(folder))
+    advice = (
+        "Claude Code's process is then the only copy of a conversation. Set CLAUDE_CONFIG_DIR, or make room."
+    )
+    return Finding("Claude's history", "problem", f"{folder} cannot be written ({reason})", advice)
 
 
 def look_at_server_extension() -> Finding:
