@@ -128,8 +128,10 @@ def fork(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
 def archive(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/archive [NAME]   stop a session and hide it; its conversation stays"""
     force, words = forced(words)
-    name = meant(_maybe_one(words, "/archive [NAME]")).name
-    manager.archive(name, force=force)
+    session = meant(_maybe_one(words, "/archive [NAME]"))
+    refuse_to_lose(manager, [session], "archived", force=force)
+    name = session.name
+    manager.archive(name)
     return f"{name} is archived. `%claude /switch {quoted(name)}` brings it back."
 
 
