@@ -108,7 +108,7 @@ def _allow(manager: SessionManager, session: Session, rule: str) -> str:
             f"{rule!r} is no rule. Write it as Claude Code does: a tool, such as `mcp__kernel__run_cell`, or "
             "a tool with what it may do, such as `Bash(git diff:*)`."
         )
-    rules.add(session.record, [rule])
+    session.record.allow([rule])
     told = f"{rule} is allowed in {session.name}{_from_when(manager, session)}."
     git = rule.startswith("Bash(git") and manager.keeper.asked_about(
         Path(session.record.cwd or manager.folder)
@@ -123,8 +123,7 @@ def _forget(manager: SessionManager, session: Session, rule: str) -> str:
     if rule not in known:
         there = ", ".join(known) or "none"
         raise Mistake(f"{rule!r} was not always allowed in {session.name}. What was: {there}.")
-    session.record.rules = [kept for kept in session.record.rules if kept != rule]
-    session.record.allowed_dirs = [kept for kept in session.record.allowed_dirs if kept != rule]
+    session.record.ask_again(rule)
     return f"{rule} is asked about again in {session.name}{_from_when(manager, session)}."
 
 

@@ -71,6 +71,12 @@ def doing_of(record: Record) -> Doing:
     return Doing(state, float(since), reason if isinstance(reason, str) else None, happened)
 
 
+def state_of(record: Record) -> str:
+    """The same in a word, without a look at what has happened: this is asked at each message."""
+    state = (record.doing or {}).get("state")
+    return state if isinstance(state, str) else doing_of(record).state
+
+
 def keeps_kernel(said: Doing, now: float) -> bool:
     """A server should keep the kernel, though nobody runs a cell; `now` in unix seconds."""
     return said.state == State.BUSY or (said.state == ASKING and now - said.since < _ANSWER_PATIENCE)
@@ -88,15 +94,16 @@ def _happened(said: Any) -> Iterator[Happening]:
 
 def note(record: Record, state: str, reason: str | None = None) -> None:
     """Put the state (a `State` or `ASKING`) into the record, and what has happened thereby."""
-    old, now = doing_of(record), time.time()
-    if record.doing is not None and old.state == state:
-        return
-    happened = list(old.happened)
-    action = _action(record, state, reason)
-    if action is not None:
-        happened.append(Happening(old.number + 1, action, now, reason))
-    kept = [vars(one) for one in happened[-_KEPT:]]
-    record.doing = {"state": str(state), "since": now, "reason": reason, "happened": kept}
+    with record.lock:
+        old, now = doing_of(record), time.time()
+        if record.doing is not None and old.state == state:
+            return
+        happened = list(old.happened)
+        action = _action(record, state, reason)
+        if action is not None:
+            happened.append(Happening(old.number + 1, action, now, reason))
+        kept = [vars(one) for one in happened[-_KEPT:]]
+        record.doing = {"state": str(state), "since": now, "reason": reason, "happened": kept}
 
 
 def _action(record: Record, new: str, reason: str | None) -> Action | None:
@@ -154,5 +161,5 @@ def _work(session: Session) -> str:
 
 def noted(session: Session) -> bool:
     """Whether the record is right about the session being at work."""
-    said = doing_of(session.record).state
+    said = state_of(session.record)
     return said == _work(session) if at_work(session) else said not in (State.BUSY, ASKING)

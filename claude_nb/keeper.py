@@ -260,9 +260,9 @@ class SessionKeeper:
 
     def save(self, session: Session) -> None:
         """Write the record, which has changed, if it is still ours. A full disk must not cost the turn."""
-        note_now(session, self._manager.closed)
         try:
-            with self._manager.roster.writing(session) as ours:
+            with self._manager.roster.writing(session) as ours, session.record.lock:
+                note_now(session, self._manager.closed)
                 if ours:
                     self._manager.registry.save(session.record)
         except OSError as error:

@@ -18,9 +18,10 @@ import hashlib
 import json
 import logging
 import os
+import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,6 +105,9 @@ class Record:
     version: int = FORMAT
     # What a newer version of claude_nb wrote and this one does not know.
     unknown: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    # Held while it is changed in more than one step, and from then on until that is on disk: a kernel's
+    # threads change and save one record, and what was changed last must be what stays.
+    lock: threading.RLock = field(default_factory=threading.RLock, repr=False, compare=False)
 
     def __repr__(self) -> str:
         state = "archived" if self.archived else "live" if self.process else "asleep"
@@ -112,20 +116,35 @@ class Record:
     def update(self, **changes: Any) -> None:
         """Change some fields."""
         assert set(changes) <= set(_FIELDS), changes
-        vars(self).update(changes)
+        with self.lock:
+            vars(self).update(changes)
+
+    def allow(self, rules: Iterable[str], folders: Iterable[str] = ()) -> None:
+        """Allow always what the rules and folders name."""
+        with self.lock:
+            self.rules = [*dict.fromkeys([*self.rules, *rules])]
+            self.allowed_dirs = [*dict.fromkeys([*self.allowed_dirs, *folders])]
+
+    def ask_again(self, rule: str) -> None:
+        """Allow always no more what a rule or a folder names."""
+        with self.lock:
+            self.rules = [kept for kept in self.rules if kept != rule]
+            self.allowed_dirs = [kept for kept in self.allowed_dirs if kept != rule]
 
     def note_cell(self, cell: str) -> None:
         """Claude was asked in this cell of the notebook that uses the session."""
-        if cell not in self.cells:
-            self.cells = [*self.cells, cell][-_CELLS_KEPT:]
+        with self.lock:
+            if cell not in self.cells:
+                self.cells = [*self.cells, cell][-_CELLS_KEPT:]
 
     def forget_allowed(self) -> bool:
         """Ask about everything again; whether anything had been allowed for always."""
-        had = bool(self.rules or self.allowed_dirs or self.permission_mode == "acceptEdits")
-        self.rules, self.allowed_dirs = [], []
-        if self.permission_mode == "acceptEdits":
-            self.permission_mode = None
-        return had
+        with self.lock:
+            had = bool(self.rules or self.allowed_dirs or self.permission_mode == "acceptEdits")
+            self.rules, self.allowed_dirs = [], []
+            if self.permission_mode == "acceptEdits":
+                self.permission_mode = None
+            return had
 
     def to_json(self) -> bytes:
         """The file's content."""
@@ -149,7 +168,9 @@ class Record:
         return cls(**known, unknown=value)
 
 
-_FIELDS = {f.name: _JSON_TYPES[str(f.type)] for f in dataclasses.fields(Record) if f.name != "unknown"}
+_FIELDS = {
+    f.name: _JSON_TYPES[str(f.type)] for f in dataclasses.fields(Record) if f.name not in ("unknown", "lock")
+}
 COPIED_BY_FORK = (
     "model", "agent", "permission_mode", "append_system_prompt", "idle_timeout", "cwd", "turns"
 )  # fmt: skip
@@ -255,7 +276,8 @@ class Registry:
         """Write the record. For whoever has claimed the session. Raises `OSError`."""
         private_folder(self.data, may_be_link=True)
         private_folder(self.data / "sessions")
-        replace_file(self._file(record.id), record.to_json())
+        with record.lock:
+            replace_file(self._file(record.id), record.to_json())
 
     def create(
         self, name: str, folder: str | os.PathLike[str], *, numbered: bool = False, **fields: Any
@@ -318,8 +340,9 @@ class Registry:
 
     def _put(self, record: Record, **changes: Any) -> None:
         """Change the record and its file."""
-        self.save(dataclasses.replace(record, **changes))  # first: a full disk leaves record and file alike
-        record.update(**changes)
+        with record.lock:
+            self.save(dataclasses.replace(record, **changes))  # first, so that a full disk leaves both alike
+            record.update(**changes)
 
     def remove(self, record: Record) -> None:
         """Forget the session. Its conversation stays where Claude Code keeps it."""

@@ -7,10 +7,6 @@ from __future__ import annotations
 
 # By file: attributes of another's object that it sets, private names of another's that it uses.
 FOREIGN: dict[str, list[str]] = {
-    "allowing.py": [
-        "session.record.allowed_dirs = ...",
-        "session.record.rules = ...",
-    ],
     "asking/desk.py": [
         "pending.card = ...",
         "pending.handle = ...",
@@ -20,11 +16,6 @@ FOREIGN: dict[str, list[str]] = {
         "pending.stage = ...",
         "turn._runs",
         "turn.question = ...",
-    ],
-    "asking/rules.py": [
-        "record.allowed_dirs = ...",
-        "record.permission_mode = ...",
-        "record.rules = ...",
     ],
     "attribution.py": [
         "self._origin._add_aftermath",

@@ -10,15 +10,19 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from work_kit import calls
 
+from claude_nb.doing import doing_of, note
 from claude_nb.errors import ClaudeNbError, InvalidName, SessionExists
 from claude_nb.registry import Record, Registry
+from claude_nb.state import State
 
 PATIENCE = 30
 
@@ -402,3 +406,55 @@ def test_two_hundred_records_cost_a_few_calls_each(registry: Registry, folder: P
         )
     assert calls(lambda: registry.records(folder)) < 200 * 200
     assert len(registry.records(folder)) == 200
+
+
+# -- many threads of one kernel ----------------------------------------------------------------------
+
+
+def test_what_many_threads_change_in_a_record_is_neither_lost_nor_set_back(
+    registry: Registry, folder: Path
+) -> None:
+    """As in a kernel: the portal notes what the session does, while cells rename it and allow things."""
+    record = registry.create("review", folder)
+    numbers: list[int] = []
+    over = threading.Event()
+
+    def work() -> None:
+        for number in range(400):
+            with record.lock:
+                note(record, State.BUSY if number % 2 else State.SUSPENDED)
+                registry.save(record)
+
+    def allow(mine: str) -> None:
+        for number in range(400):
+            record.allow([f"Bash({mine} {number})"])
+            registry.save(record)
+
+    def rename() -> None:
+        for number in range(100):
+            registry.rename(record, f"review {number}")
+            there = registry.get(record.id)
+            assert there is not None
+            assert there.name == f"review {number}"
+
+    def look() -> None:
+        while not over.is_set():
+            there = registry.get(record.id)
+            assert there is not None
+            numbers.append(doing_of(there).number)
+
+    with ThreadPoolExecutor(5) as threads:
+        looking = threads.submit(look)
+        try:
+            for done in [
+                *map(threads.submit, [work, rename]),
+                *(threads.submit(allow, each) for each in "ab"),
+            ]:
+                done.result(PATIENCE)
+        finally:
+            over.set()
+        looking.result(PATIENCE)
+    assert numbers == sorted(numbers)
+    last = registry.get(record.id)
+    assert last == record
+    assert len(record.rules) == 800

@@ -76,16 +76,10 @@ def _seen(text: str) -> str:
 def remember(record: Record, updates: Iterable[PermissionUpdate]) -> None:
     """Keep what was allowed for the session's next process."""
     updates = list(updates)
-    add(record, rules_of(updates))
+    record.allow(rules_of(updates), (folder for update in updates for folder in update.directories or []))
     for update in updates:
         if update.type == "setMode":
-            record.permission_mode = update.mode
-        record.allowed_dirs += [f for f in update.directories or [] if f not in record.allowed_dirs]
-
-
-def add(record: Record, rules: Iterable[str]) -> None:
-    """Allow what the rules name from the session's next process on."""
-    record.rules += [rule for rule in rules if rule not in record.rules]
+            record.update(permission_mode=update.mode)
 
 
 def is_rule(text: str) -> bool:

@@ -19,7 +19,6 @@ from claude_nb.asking.question import Decision
 from claude_nb.chat.wording import as_said_in_a_chat
 from claude_nb.commands import start
 from claude_nb.errors import ClaudeNbError
-from claude_nb.losing import refuse_to_lose
 from claude_nb.state import ASLEEP
 
 if TYPE_CHECKING:
@@ -170,7 +169,6 @@ class Actions:
         self._chat.show(self._chat.manager.fork(self._chat.shown.name, name))
 
     def _archive(self, content: Content) -> None:
-        refuse_to_lose(self._chat.manager, [self._chat.shown], "archived")
         self._chat.archive()
 
 

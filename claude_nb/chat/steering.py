@@ -10,6 +10,7 @@ from claude_nb.chat.wording import as_said_in_a_chat
 from claude_nb.commands import COMMANDS, check_known, run
 from claude_nb.errors import ClaudeNbError
 from claude_nb.help import chat_help
+from claude_nb.losing import forced
 from claude_nb.prompt_line import Request, split_arguments
 
 if TYPE_CHECKING:
@@ -88,10 +89,10 @@ def _new(chat: ChatWidget, request: Request) -> Answer:
 
 
 def _archive(chat: ChatWidget, request: Request) -> Answer:
-    words = split_arguments(request.arguments)
+    force, words = forced(split_arguments(request.arguments))
     if words and words != [chat.shown.name]:
         return _run(chat, request)
-    chat.archive()
+    chat.archive(force=force)
     return None
 
 

@@ -186,8 +186,9 @@ class ChatWidget(anywidget.AnyWidget):
         with contextlib.suppress(RuntimeError):  # the manager has ended
             self.manager.portal.call(function)
 
-    def archive(self) -> None:
+    def archive(self, *, force: bool = False) -> None:
         """Archive the session that is shown and go on with the one that `%claude` talks to."""
+        refuse_to_lose(self.manager, [self.shown], "archived", force=force)
         name = self.shown.name
         self.manager.archive(name)
         self.show(self.manager.session())
