@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from kernel_kit import PATIENCE, Kernel, answering
 
-from claude_nb.asking.audit import AuditLog
+from claude_nb.asking.audit import UNCERTAIN, AuditLog
 from claude_nb.asking.question import Decision, Question
 from claude_nb.reply import ToolUseBlock
 
@@ -62,6 +62,23 @@ def test_a_decision_and_the_end_are_a_line_each(tmp_path: Path) -> None:
         assert (line["tool"], line["decision"], line["by"], line["reason"]) == ("Bash", "deny", "input", "no")
         assert line["decided"] <= line["time"]
     assert second["decided"] == first["decided"]
+
+
+@pure
+def test_once_code_has_been_allowed_a_line_says_that_it_could_have_answered(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path)
+    for call, tool, verdict in (
+        ("1", "Bash", "once"),
+        ("2", "mcp__kernel__run_cell", "deny"),
+        ("3", "mcp__kernel__run_cell", "once"),
+        ("4", "Bash", "once"),
+    ):
+        log.asked(call)
+        log.decided(session(), call, Question("a", tool, {}), Decision(verdict, by="card"))
+        log.ended(session(), ToolUseBlock(call, tool, {}))
+    (file,) = log.folder.iterdir()
+    noted = [json.loads(line)["call"] for line in file.read_text().splitlines() if UNCERTAIN in line]
+    assert noted == ["4", "4"], "decided and ended"
 
 
 @pure

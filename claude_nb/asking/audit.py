@@ -19,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from claude_nb.kernel.tools import RUN_CELL
 from claude_nb.masking import mask
 from claude_nb.private import private_folder
 
@@ -40,11 +41,16 @@ _UNSEEN = re.compile(
 )
 
 
+# Code runs in the process that takes the answers and writes this log.
+UNCERTAIN = "code that Claude ran in this kernel before could have given this answer"
+
+
 class AuditLog:
-    """The log of one user."""
+    """The log of one user. Who is said to have decided is no evidence once Claude's code has run here."""
 
     def __init__(self, data: Path) -> None:
         self.folder = data / "audit"
+        self._code_ran = False
         self._decided: dict[str, Mapping[str, str]] = {}
 
     def asked(self, tool_use_id: str | None) -> None:
@@ -67,6 +73,9 @@ class AuditLog:
             "rule": (question.rule or "") if decision.verdict == "always" else "",
             "decided": _now(),
         }
+        if self._code_ran:
+            known["note"] = UNCERTAIN
+        self._code_ran = self._code_ran or (decision.allowed and question.tool == RUN_CELL)
         if tool_use_id in self._decided:
             self._decided[tool_use_id] = known
         self._write(session, "decided", tool_use_id, question.tool, question.input, known)

@@ -58,7 +58,17 @@ class Prose(NamedTuple):
     text: str
 
 
-Part = Code | Field | Prose
+class Note(NamedTuple):
+    """What we say about it, in a sentence."""
+
+    text: str
+
+
+Part = Code | Field | Prose | Note
+CODE_IS_ALL = (
+    "Allowing code is allowing everything that this kernel may do, with your files and keys too. "
+    "Such code could also answer later questions itself."
+)
 
 
 @dataclass(frozen=True)
@@ -111,9 +121,10 @@ def form(question: Question) -> Kind:
 def parts(question: Question) -> list[Part]:
     """Everything in the input, in the order in which one wants to read it."""
     found = list(_known(question, mapping(question.input)))
-    if form(question) == "permission":
-        return found or [Field("input", "(nothing)")]
-    return found
+    if form(question) != "permission":
+        return found
+    notes = [Note(CODE_IS_ALL)] if question.tool == _RUN_CELL else []
+    return [*(found or [Field("input", "(nothing)")]), *notes]
 
 
 def choices(question: Question) -> list[Choice]:

@@ -15,6 +15,7 @@ from claude_nb.asking.parts import (
     Choice,
     Code,
     Field,
+    Note,
     Part,
     Prose,
     choices,
@@ -145,6 +146,8 @@ def _part_html(part: Part) -> str:
         case Field(label, text):
             value = f'<span class="cnb-value">{_escaped(text)}</span>'
             return f'<div class="cnb-field"><span class="cnb-key">{_escaped(label)}</span>{value}</div>'
+        case Note(text):
+            return f'<div class="cnb-caption cnb-note">{_escaped(text)}</div>'
         case Prose(text):
             return f'<div class="cnb-box cnb-prose" tabindex="0">{_prose(text)}</div>'
         case Code(label, text, language):
@@ -213,6 +216,8 @@ def _part_text(part: Part) -> str:
     match part:
         case Field(label, text):
             return f"  {one_line(label)}: {seen(text)}"
+        case Note(text):
+            return f"  {text}"
         case Prose(text):
             return _indented(text)
         case Code(label, text, _):

@@ -8,6 +8,7 @@ import pytest
 from hostile_replies import HOSTILE
 from renderers import RENDERERS, faults, inspected
 
+from claude_nb.asking.parts import CODE_IS_ALL
 from claude_nb.asking.question import Decision, Question
 from claude_nb.asking.shown import card_html, plain_text, settled_markdown
 from claude_nb.render.escape import visible
@@ -133,3 +134,10 @@ def test_the_line_says_what_was_decided(
 ) -> None:
     markdown = settled_markdown(Question("s", tool, given, rule="Bash(ls:*)"), decision)
     assert " ".join("".join(inspected(RENDERERS[renderer](markdown)).text).split()) == line
+
+
+def test_a_question_about_code_says_what_allowing_it_means() -> None:
+    code = Question("s", "mcp__kernel__run_cell", {"code": "x = 1"})
+    assert CODE_IS_ALL in card_html(code)
+    assert CODE_IS_ALL in plain_text(code)
+    assert CODE_IS_ALL not in plain_text(Question("s", "Bash", {"command": "ls"}))
