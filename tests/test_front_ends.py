@@ -111,3 +111,18 @@ def test_jupyter_console_shows_the_reply_and_asks(
         child.expect(pexpect.EOF)
     finally:
         child.close(force=True)
+
+
+@pytest.mark.parametrize("notebook", ["", "/work/open.ipynb"])
+def test_where_a_server_runs_the_cells_of_an_open_notebook_it_is_said_that_nobody_can_be_asked(
+    notebook: str, folder: Path, api: OfflineAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by jupyter-server-documents, with a person there; other runs without input have none."""
+    monkeypatch.setenv("JPY_SESSION_NAME", notebook)
+    with running_kernel(folder, someone_there=False) as kernel:
+        kernel.names_its_cells = False
+        first, second = kernel.run("%claude ECHO one"), kernel.run("%claude ECHO two")
+        assert first.printed.count("you cannot be asked") == bool(notebook)
+        assert "cannot be asked" not in second.printed
+        assert kinds(first.messages) == ["display_data"]
+        assert "<<<ECHO one>>>" in first.displays[0]["text/markdown"].replace("&lt;", "<")

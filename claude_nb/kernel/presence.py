@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any, Literal
 
@@ -24,6 +25,15 @@ def front_end(shell: Any) -> FrontEnd:
     return (
         "text" if _OF_A_PYTHON_CLIENT.search(str(parent.get("header", {}).get("msg_id", ""))) else "unknown"
     )
+
+
+def cannot_ask(shell: Any) -> bool:
+    """A person may be there whom nobody can ask: the cells of an open notebook are run on the server.
+
+    As jupyter-server-documents does. A Jupyter server names the notebook to the kernels of open ones.
+    """
+    kernel = getattr(shell, "kernel", None)
+    return kernel is not None and not someone_is_there(shell) and bool(os.environ.get("JPY_SESSION_NAME"))
 
 
 def wants_text(shell: Any) -> bool:

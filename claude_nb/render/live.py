@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from claude_nb.kernel.place import Place
-from claude_nb.kernel.presence import front_end, someone_is_there
+from claude_nb.kernel.presence import cannot_ask, front_end, someone_is_there
 from claude_nb.render.cards import notice_line
 from claude_nb.render.page import Page
 from claude_nb.render.pictures import show_pictures
@@ -28,6 +28,15 @@ if TYPE_CHECKING:
 
 # The seconds in the status line go on when nothing else does.
 _HEARTBEAT = 1.0
+
+
+# Said once in a kernel.
+_NO_UPDATES = "This front end draws no updates, so a reply is shown when it is complete."
+_CANNOT_ASK = (
+    "This front end runs cells without input, so you cannot be asked: a tool that no rule allows is refused "
+    "(`%claude /permissions allow RULE` allows it ahead), and a reply is shown when it is complete."
+)
+_said: list[str] = []
 
 
 class Output(Protocol):
@@ -48,6 +57,8 @@ def output_for(shell: Any, mode: OutputMode) -> Output:
     kernel = getattr(shell, "kernel", None)
     if kernel is None:
         return Terminal(mode) if _is_terminal(shell) else Once(mode)
+    if cannot_ask(shell):
+        _say_once(_CANNOT_ASK, Place.here(shell))
     if _is_captured(shell) or not someone_is_there(shell):
         return Once(mode)
     kind = front_end(shell)
@@ -142,9 +153,10 @@ class Cell:
         self._shown = True
 
 
-# Said once in a kernel.
-_NO_UPDATES = "This front end draws no updates, so a reply is shown when it is complete."
-_said: list[str] = []
+def _say_once(words: str, place: Place) -> None:
+    if words not in _said:
+        _said.append(words)
+        place.run(print, notice_line(words), flush=True)
 
 
 class AtEnd:
@@ -156,9 +168,7 @@ class AtEnd:
 
     def follow(self, turn: Turn) -> None:
         """Wait; what is shown cannot be changed."""
-        if not _said:
-            _said.append(_NO_UPDATES)
-            self._place.run(print, notice_line(_NO_UPDATES), flush=True)
+        _say_once(_NO_UPDATES, self._place)
         turn.wait()
 
     def finish(self, turn: Turn, *, explain: bool = False) -> None:
