@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from claude_nb.asking import rules
 from claude_nb.asking.question import Decision, Question
-from claude_nb.kernel.tools import LOOKS
+from claude_nb.kernel.tools import ADD_CELL, LOOKS, why_no_cell
 from claude_nb.process import Answer
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ class Permissions:
         stage = turn.stage if turn is not None else None
         if turn is None or stage is None or not stage.someone:
             return Decision("deny", NOBODY, by="nobody")
+        if question.tool == ADD_CELL and (why_not := why_no_cell(self._manager.surroundings, turn)):
+            return Decision("deny", why_not, by="kernel")
         return await self._manager.desk.ask(question, turn, agent)
 
 
@@ -78,7 +80,7 @@ def _refusal(name: str, decision: Decision) -> str:
         if not decision.reason:
             return f"{name} was not run: the user said no."
         return f"{name} was not run. The user said no: {decision.reason}"
-    if decision.by == "interrupt":
+    if decision.by in ("interrupt", "kernel"):
         return f"{name} was not run: {decision.reason}"
     return (
         f"{name} was not run: it needs the user's permission, and {decision.reason}. "
