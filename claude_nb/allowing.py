@@ -109,7 +109,7 @@ def _allow(manager: SessionManager, session: Session, rule: str) -> str:
             "a tool with what it may do, such as `Bash(git diff:*)`."
         )
     session.record.allow([rule])
-    told = f"{rule} is allowed in {session.name}{_from_when(manager, session)}."
+    told = f"{rule} is allowed in {_called(session)}{_from_when(manager, session)}."
     git = rule.startswith("Bash(git") and manager.keeper.asked_about(
         Path(session.record.cwd or manager.folder)
     )
@@ -122,9 +122,14 @@ def _forget(manager: SessionManager, session: Session, rule: str) -> str:
         rule = rule.removeprefix(_FOLDER)
     if rule not in known:
         there = ", ".join(known) or "none"
-        raise Mistake(f"{rule!r} was not always allowed in {session.name}. What was: {there}.")
+        raise Mistake(f"{rule!r} was not always allowed in {_called(session)}. What was: {there}.")
     session.record.ask_again(rule)
-    return f"{rule} is asked about again in {session.name}{_from_when(manager, session)}."
+    return f"{rule} is asked about again in {_called(session)}{_from_when(manager, session)}."
+
+
+def _called(session: Session) -> str:
+    """A notebook's own session has another name where nobody watches, and what is printed must not."""
+    return session.name if session.record.own_of is None else "this session"
 
 
 def _from_when(manager: SessionManager, session: Session) -> str:

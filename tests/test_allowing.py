@@ -117,7 +117,7 @@ def test_a_rule_that_was_allowed_survives_suspend_and_restart_until_it_is_forgot
     own_kernel: Kernel, folder: Path
 ) -> None:
     said = own_kernel.run("%claude /permissions allow Bash(touch *)").printed
-    assert said == "Bash(touch *) is allowed in default.\n"
+    assert said == "Bash(touch *) is allowed in this session.\n"
     for name in ("a", "b"):
         assert not refused(own_kernel.run(f"%claude touch {name}.txt"))
         own_kernel.run("%claude /suspend")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -51,6 +52,18 @@ _MASKED = 100_000  # characters; of no text are so many shown
 _DIFFED = 2_000  # lines; comparing takes their product
 
 
+# What differs from run to run, and what only Claude has a use for: Claude Code's own temporary files, and the
+# ids of what it has sent to the background.
+_OWN_FILES = re.compile(r"""(?:/[^\s/'"`]+)*/claude-\d+/[^\s'"`,;)]*[^\s'"`,;).]""")
+_NAMED_ID = re.compile(r"""((?:\bID|[aA]gentId|_id"?): "?)[a-z0-9]{9,17}\b""")
+_ID = re.compile(r"[a-z](?=[a-z]*\d)[a-z0-9]{8}|a[0-9a-f]{16}")
+# What they write is shown as it is.
+_AS_WRITTEN = ("Write", "Edit", "MultiEdit", "NotebookEdit", "mcp__kernel__run_cell", "mcp__kernel__add_cell")
+_HAVE_IDS = ("task_id", "bash_id", "shell_id", "agent_id", "to")
+_AGENT_STARTED = "Async agent launched"
+_ELLIPSIS = "\u2026"
+
+
 class Section(NamedTuple):
     """A piece of a card: code in a language, or, with `language` None, lines of prose."""
 
@@ -66,14 +79,40 @@ def display_name(name: str) -> str:
     return name
 
 
+def steady(text: str) -> str:
+    """The text without what Claude Code calls its temporary files and background tasks in this run."""
+    if "claude-" in text:
+        text = _OWN_FILES.sub(_ELLIPSIS, text)
+    return _NAMED_ID.sub(rf"\1{_ELLIPSIS}", text)
+
+
+def result_shown(name: str, result: str) -> str:
+    """What a reader sees of a tool's result; that an agent was started is told in words for Claude."""
+    if name in ("Agent", "Task") and result.startswith(_AGENT_STARTED):
+        return "It works in the background."
+    return steady(result)
+
+
+def _steady_input(tool_input: Input) -> Input:
+    return {
+        key: (_ELLIPSIS if key in _HAVE_IDS and _ID.fullmatch(value) else steady(value))
+        if isinstance(value, str)
+        else value
+        for key, value in tool_input.items()
+    }
+
+
 def subject(name: str, tool_input: Input, *, masked: bool = True) -> str:
     """The command, file, pattern or question: what a person would want to know first."""
-    return _masked(_subject(name, tool_input)) if masked else _subject(name, tool_input)
+    return _masked(_subject(name, _steady_input(tool_input))) if masked else _subject(name, tool_input)
 
 
 def told(name: str, tool_input: Input, result: str | None, *, masked: bool = True) -> list[Section]:
     """The input and, once there is one, the result; a command and its output as a terminal shows them."""
     result = result if result is not None and visible(result).strip() else None
+    if masked:  # what is saved is equal in every run; what is asked about is shown as it is
+        result = result_shown(name, result) if result else None
+        tool_input = tool_input if name in _AS_WRITTEN else _steady_input(tool_input)
     if name == "Bash" and isinstance(tool_input.get("command"), str):
         found = [Section(f"$ {tool_input['command']}" + (f"\n{result}" if result else ""), "console")]
     else:
