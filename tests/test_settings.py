@@ -52,7 +52,7 @@ def test_a_conversation_is_looked_for_where_its_process_keeps_it(
     assert session.transcript is not None
     assert session.transcript.is_relative_to(theirs)
     manager.switch("one")
-    assert "> the code word is heron" in str(run("history", manager, ""))
+    assert "the code word is heron" in str(run("history", manager, ""))
     assert [turn.prompt for turn in past_turns(session)] == ["the code word is heron"]
     copy = manager.fork("one", "two")
     assert copy.id != session.id
