@@ -43,6 +43,7 @@ The map, each with one job; imports go downwards only:
     history       what was said in a conversation
     turn          Turn: waiting for one prompt's reply from any thread or loop
     portal        the event-loop thread                 event_loop  its loop, whatever policy the user sets
+    stalled       a line on stderr when nothing comes where nobody sees it
     servers       the MCP servers of a session, and which of them have failed
     spending      what each turn has cost
     notices       what Claude Code says to the person, in one line each

@@ -58,6 +58,11 @@ class Configuration(Configurable):
     stop_timeout = Float(
         5.0, help="Seconds that a process gets to end by itself before it is terminated."
     ).tag(config=True)
+    stall_warning = Float(
+        30.0,
+        help="Seconds without a word of Claude's after which a run that nobody watches, as with nbconvert, "
+        "says so on stderr; 0 is never.",
+    ).tag(config=True)
     drain_timeout = Float(
         60.0, help="Seconds that running turns get to end when the manager is shut down."
     ).tag(config=True)
@@ -86,7 +91,7 @@ class Configuration(Configurable):
         False, help="Let the user's own asyncio tasks go on while a cell waits for Claude (nest-asyncio2)."
     ).tag(config=True)
 
-    @validate("interrupt_timeout", "stop_timeout", "drain_timeout")
+    @validate("interrupt_timeout", "stop_timeout", "drain_timeout", "stall_warning")
     def _not_negative(self, proposal: Any) -> float:
         name, value = proposal["trait"].name, proposal["value"]
         if value < 0:

@@ -64,6 +64,15 @@ class SessionKeeper:
         limit: int | None = self._manager.max_memory
         return limit
 
+    @property
+    def stall_warning(self) -> float:
+        """Seconds without a word after which a run that nobody watches says so; 0 is never."""
+        return float(self._manager.stall_warning)
+
+    def tell_outside(self, line: str) -> None:
+        """Write a line to the process's own stderr, which is in no notebook. Blocks."""
+        self._manager.surroundings.own_stderr.write_line(line)
+
     def launch_of(self, session: Session) -> Launch:
         """How to start the session's process now. Blocks until a dead kernel's guard is gone."""
         record, runtime = session.record, self._manager.registry.runtime

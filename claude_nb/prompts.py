@@ -17,6 +17,7 @@ from claude_nb.errors import ClaudeNbError, NotAnswering, ProcessDied, TurnFaile
 from claude_nb.failures import process_ended, unknown_model
 from claude_nb.flag import Flag
 from claude_nb.reply import Status
+from claude_nb.stalled import tell_of_a_stall
 from claude_nb.state import ASLEEP, Event
 from claude_nb.words import duration
 
@@ -193,11 +194,18 @@ class Prompts:
             await process.query(_content(turn), turn.id)
             self._keeper.told(self._session, turn)
             self._owner.spawn(self._owner.servers.name_waited_for(process.mcp_status, turn))
+            self._watch_for_a_stall(turn)
             await self.over.wait()
         finally:
             self._owner.attribution.forget()
         if self._lost and not turn.done():
             raise process_ended(process.returncode, process.stderr)
+
+    def _watch_for_a_stall(self, turn: Turn) -> None:
+        patience = self._keeper.stall_warning
+        if patience > 0 and turn.stage is not None and not turn.stage.someone:
+            name, tell = self._session.name, self._keeper.tell_outside
+            self._owner.spawn(tell_of_a_stall(turn, name, self.over, patience, tell))
 
 
 def _content(turn: Turn) -> list[dict[str, Any]]:

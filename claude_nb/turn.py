@@ -94,6 +94,8 @@ class Turn:
         self.status = Status.QUEUED
         self.activity = ""
         self.version = 0
+        # When its prompt went to Claude Code, in monotonic seconds; None as long as it waits.
+        self.sent: float | None = None
         # When it ended, in monotonic seconds.
         self.ended: float | None = None
         # Not one for all, because who waits for the end must not be woken by each token.
@@ -150,14 +152,23 @@ class Turn:
         return list(self.log.blocks)
 
     def silent_for(self, now: float) -> float | None:
-        """Return for how many seconds nothing has come of a reply that is awaited; None if that is as usual.
+        """Return the seconds since the last word of a reply that is awaited; None if that is as usual."""
+        silence = self.silence(now)
+        return silence if silence is not None and silence >= SILENCE else None
+
+    def silence(self, now: float) -> float | None:
+        """Return the seconds since the last word of a reply that is awaited; None if none is expected now.
 
         A tool may work for long without a word, and so may a person think about a question.
         """
-        if self.done() or self.question is not None or self.log.runs_tool:
+        if self.sent is None or self.done() or self.question is not None or self.log.runs_tool:
             return None
-        heard = self.log.last_message if self.log.last_message is not None else self.created
-        return now - heard if now - heard >= SILENCE else None
+        return now - max(self.sent, self.log.last_message or self.sent)
+
+    @property
+    def hindrance(self) -> str:
+        """Why nothing comes, as "overloaded, try 3 of 10 in 5 s"; "" if Claude Code does not say it."""
+        return self.log.notice or self.activity
 
     # -- waiting ------------------------------------------------------------------------------
 
@@ -356,6 +367,7 @@ class Turn:
 
     def _start(self) -> None:
         self.status = Status.RUNNING
+        self.sent = time.monotonic()
         self.activity = ""
         self._changed()
 

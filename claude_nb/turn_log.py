@@ -101,7 +101,8 @@ class TurnLog:
 
         Returns the blocks that it completed.
         """
-        self.last_message = now
+        if getattr(message, "subtype", "") != "api_retry":  # by which Claude Code says that nothing has come
+            self.last_message = now
         handler = _HANDLERS.get(type(message).__name__)
         return handler(self, message, now) if handler else []
 

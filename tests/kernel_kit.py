@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
@@ -212,10 +212,12 @@ def running_kernel(
     someone_there: bool = True,
     name: str = "python3",
     overlay: Path | None = None,
+    stderr: BinaryIO | None = None,
 ) -> Iterator[Kernel]:
     """A fresh kernel in `folder`, with the extension loaded; ended afterwards.
 
     What lies in `overlay` is imported instead of what is installed, for example `oldest_ipykernel()`.
+    Its own stderr is ours, or `stderr`.
     """
     manager = KernelManager(kernel_name=name)
     environment = dict(os.environ)
@@ -224,7 +226,7 @@ def running_kernel(
     if overlay is not None:
         paths = (str(overlay), environment.get("PYTHONPATH", ""))
         environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
-    manager.start_kernel(cwd=str(folder), env=environment)
+    manager.start_kernel(cwd=str(folder), env=environment, stderr=stderr)
     client = manager.blocking_client()
     client.start_channels()
     try:

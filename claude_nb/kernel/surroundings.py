@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from claude_nb.kernel.interrupts import Overheard
 from claude_nb.kernel.main_thread import MainThread, is_main_thread
 from claude_nb.kernel.nested import run_beside_loop, running_loop
+from claude_nb.kernel.own_stderr import OwnStderr
 from claude_nb.kernel.presence import front_end, someone_is_there
 from claude_nb.kernel.subshells import Subshells, in_subshell
 
@@ -63,6 +64,7 @@ class Surroundings:
         self.recorder: CellRecorder | None = None
         self.early: EarlyComms | None = None
         self._context: ContextKeeper | None = None
+        self.own_stderr = OwnStderr(self.kernel)
         self._watched = someone_is_there(shell)
         self._lock = threading.Lock()
 
