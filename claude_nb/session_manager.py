@@ -133,8 +133,12 @@ class SessionManager(Configuration):
         return session
 
     def archive(self, name: str | None = None) -> None:
-        """Stop a session and hide it from `/sessions`; its record and conversation stay."""
+        """Stop a session and hide it from `/sessions`; its record and conversation stay.
+
+        Raises `SessionBusy` in code that this session's own tool runs; the session then goes on as before.
+        """
         session = self.existing(name)
+        session.refuse_in_own_tool("archive")
         # Whoever still has the session, such as another chat, starts nothing that this kernel has let go of.
         self.portal.call(session.conversation.close, "it was archived")
         self.wait_until_stopped(session, session.stop())
