@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kernel_kit import Kernel, running_kernel
+from kernel_kit import Kernel, oldest_ipykernel, running_kernel
 
 from claude_nb.kernel.cells import Cell, as_text, is_prompt
 from claude_nb.kernel.tracebacks import CellError
@@ -31,9 +31,10 @@ recorder = CellRecorder()
 """
 
 
-@pytest.fixture(scope="module")
-def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
-    with running_kernel(tmp_path_factory.mktemp("cells"), load=False) as started:
+@pytest.fixture(scope="module", params=["newest", "oldest"])
+def kernel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    overlay = oldest_ipykernel() if request.param == "oldest" else None
+    with running_kernel(tmp_path_factory.mktemp("cells"), load=False, overlay=overlay) as started:
         assert started.run(SET_UP).error is None
         assert started.run("recorder.install(shell)").error is None
         yield started
@@ -46,8 +47,11 @@ def last(kernel: Kernel, source: str, back: int = 1) -> Cell:
 
 
 def noted(kernel: Kernel, back: int) -> Cell:
-    """What was recorded; each look is a cell, too."""
-    return eval(kernel.eval(f"recorder.cells()[-{back}]"), {"Cell": Cell, "CellError": CellError})
+    """What was recorded; each look is a cell, too, but for one that is aborted as a cell has just failed."""
+    while (look := kernel.run(f"recorder.cells()[-{back}]")).reply["status"] == "aborted":
+        time.sleep(0.05)
+    assert look.error is None, look.shown_error
+    return eval(look.value, {"Cell": Cell, "CellError": CellError})
 
 
 def test_source_printed_text_result_and_time_are_recorded(kernel: Kernel) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from kernel_kit import Cell, Kernel
+from kernel_kit import Cell, Kernel, on_each_ipykernel
 
 from claude_nb.offline import OfflineAPI
 
@@ -35,6 +35,7 @@ def saved(cell: Cell) -> str:
     return str([message["content"] for message in cell.messages if message["msg_type"] != "execute_input"])
 
 
+@on_each_ipykernel
 @pytest.mark.usefixtures("code_is_allowed")
 def test_outputs_of_code_that_claude_runs_are_masked_and_the_persons_are_not(kernel: Kernel) -> None:
     cell = kernel.run(f"%%claude\nrun: {OUTPUT}")
@@ -57,6 +58,7 @@ def test_outputs_of_code_that_claude_runs_are_masked_and_the_persons_are_not(ker
     assert "printed ghp" not in told
 
 
+@on_each_ipykernel
 @pytest.mark.usefixtures("code_is_allowed")
 def test_the_users_threads_print_as_they_are_while_code_of_claudes_runs(kernel: Kernel) -> None:
     kernel.run(f"token = {TOKEN!r}; go, went = threading.Event(), threading.Event()")
