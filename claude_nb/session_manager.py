@@ -139,9 +139,13 @@ class SessionManager(Configuration):
         """
         session = self.existing(name)
         session.refuse_in_own_tool("archive")
-        # Whoever still has the session, such as another chat, starts nothing that this kernel has let go of.
-        self.portal.call(session.conversation.close, "it was archived")
-        self.wait_until_stopped(session, session.stop())
+        try:
+            # Whoever still has the session, such as another chat, starts nothing that we have let go of.
+            self.portal.call(session.conversation.close, "it was archived")
+            self.wait_until_stopped(session, session.stop())
+        except BaseException:  # its stop goes on, but it is not archived
+            self.portal.call(session.conversation.reopen)
+            raise
         session.record.archived = True
         self.keeper.save(session)
         self.roster.let_go(session)

@@ -372,6 +372,30 @@ def test_an_archived_session_is_hidden_and_comes_back_by_its_name(manager: Sessi
     assert knows(manager.switch("a"))
 
 
+def test_a_session_whose_archiving_was_interrupted_takes_prompts_and_can_be_archived(
+    manager: SessionManager,
+) -> None:
+    session = manager.session("a")
+    turn = session.ask("stream 400 lines")
+    assert turn.wait_until_begun(PATIENCE)
+    assert session.pid is not None
+    manager.interrupt_timeout = PATIENCE
+    os.kill(session.pid, signal.SIGSTOP)  # it hears of no stop until the Interrupt has come
+
+    def interrupt() -> None:
+        assert eventually(lambda: session.conversation.closing is not None)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        manager.archive("a")
+    os.kill(session.pid, signal.SIGCONT)
+    assert [info.name for info in manager.overview()] == ["a"]
+    told(session)
+    manager.archive("a")
+    assert manager.overview() == []
+
+
 def test_no_more_processes_than_allowed_are_started_and_the_refusal_names_who_could_sleep(
     manager: SessionManager,
 ) -> None:
