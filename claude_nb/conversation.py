@@ -252,23 +252,24 @@ class Conversation:
         self._keeper.forgotten(self._session)
 
     def _on_result(self, turn: Turn, result: Any) -> None:
+        # Who waits for a turn goes on in the middle of this step, and finds the state that is right after it.
         own = self.attribution.end_own()
         self.quiet.set()
+        if turn is own and self.attribution.turn is None and self.state in WORKING:
+            self.move(Event.RESULT)
         if own is not None:
             self._ends.by_own(own, result if turn is own else None, self.closing)
         if turn is own:
-            if self.attribution.turn is None and self.state in WORKING:
-                self.move(Event.RESULT)
             self.note_work()
             self.idle.start()
             return
         if not result.is_error:
             self.life.settled()
+        self.move(Event.RESULT)
+        self._prompts.over.set()
         self._ends.by_result(turn, result, self.closing, self.attribution.take_ended())
         if turn.reply is not None and isinstance(turn.reply.error, NotSignedIn | NetworkDown):
             self.life.expire()  # a key, an address or a proxy may be set before the next prompt
-        self.move(Event.RESULT)
-        self._prompts.over.set()
 
     def note_work(self) -> None:
         """What the session is doing may have changed, and its record tells others of it."""
@@ -374,12 +375,12 @@ class Conversation:
         self.record.process = None
         self.unwritten = None
         if turn is not None:  # else a prompt may wait for the next process, and its turn is not over
+            self._prompts.over.set()
             untouched = not (self.attribution.heard or turn.wants_interrupt or turn.done() or self.closing)
             if untouched:  # nobody has read it: it goes to the next process
                 self._prompts.lose()
             else:
                 self._ends.with_process(turn, process, self.closing)
-            self._prompts.over.set()
         self._keeper.save(self._session)
 
     def _show_life(self) -> None:

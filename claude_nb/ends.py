@@ -29,6 +29,7 @@ class Ends:
 
     def by_result(self, turn: Turn, result: Any, closing: str | None, ended: str | None = None) -> None:
         """Claude Code has told its result; `ended` is what an interrupt has ended beside the turn."""
+        self._count()
         self._finish(turn, result, closing, ended)
         completed = turn.status is Status.COMPLETED
         # Only of a whole reply it is promised that it is recorded.
@@ -67,9 +68,11 @@ class Ends:
         conversation is on disk, there is nothing that could be resumed.
         """
         kept = self._session.turns > 0
+        if kept:
+            self._count()
         self._finish_with_process(turn, process, closing, kept)
         self._session.last_text = ""
-        self._note(turn, closing, counts=kept)
+        self._note(turn, closing)
 
     def own_with_process(self, turn: Turn, process: ClaudeProcess, closing: str | None) -> None:
         """The same for a turn that Claude Code began by itself."""
@@ -105,10 +108,13 @@ class Ends:
         while turn.log.ended_tools:
             self._keeper.tool_ended(self._session, turn.log.ended_tools.pop(0))
 
-    def _note(self, turn: Turn, closing: str | None, *, counts: bool = True) -> None:
-        """One turn more, and how it ended if it was cut short."""
+    def _count(self) -> None:
+        """One turn more; counted before who waits for it goes on."""
+        self._session.record.turns += 1
+
+    def _note(self, turn: Turn, closing: str | None) -> None:
+        """How it ended if it was cut short."""
         record = self._session.record
-        record.turns += counts
         record.last_activity = time.time()
         self.log_tools(turn)
         if turn.status is Status.CANCELLED:

@@ -73,8 +73,16 @@ def allow(page: Page) -> None:
 def test_a_new_session_is_empty_and_the_other_one_stays(page: Page) -> None:
     first = page.state["session"]
     ask(page, "ECHO one")
+    page.run(
+        "from ipywidgets import Widget\n"
+        f"(shown,) = [w for w in Widget.widgets.values() if w.model_id == {page.id!r}]\n"
+        "late = shown.feed.head"
+    )
     page.say("new", name="plots")
     page.until(lambda: page.state["session"] == "plots" and not page.entries)
+    # What the feed of the former session was about to tell does not bring it back.
+    page.run("shown.head_changed(late)")
+    assert page.state["session"] == page.kernel.eval("shown.shown.name").strip("'") == "plots"
     assert page.state["state"] == "suspended"
     assert {first, "plots"} <= set(names(page))
     ask(page, "ECHO two")

@@ -57,6 +57,16 @@ def test_an_earlier_turn_stands_before_the_others() -> None:
     assert applied(before, ops) == states(log)
 
 
+def test_a_turn_that_goes_on_stands_between_those_that_are_over() -> None:
+    log = ChatLog()
+    log.update("b", [entry("b", "1")])
+    log.update("d", [entry("d", "1")])
+    before = states(log)
+    ops = log.put_before([(turn, [entry(turn, "9")]) for turn in "abc"])
+    assert [state["id"] for state in applied(before, ops)] == ["a/9", "b/1", "c/9", "d/1"]
+    assert applied(before, ops) == states(log)
+
+
 def test_a_turn_that_goes_on_stays_in_its_place() -> None:
     log = ChatLog()
     log.update("a", [entry("a", "1")])

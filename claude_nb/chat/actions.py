@@ -130,9 +130,7 @@ class Actions:
     # -- in the chat's thread -----------------------------------------------------------------
 
     def _hello(self, content: Content) -> None:
-        now = self._chat.feed.snapshot()
-        if (content.get("feed"), content.get("rev")) != (now["feed"], now["rev"]):
-            self._chat.send({"kind": "all", **now})
+        self._chat.feed.tell_all(self._chat, known=(content.get("feed"), content.get("rev")))
 
     def _send(self, content: Content) -> None:
         self._chat.ask(_text(content, "text", _LONGEST_PROMPT))

@@ -52,7 +52,10 @@ _PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
 
 class Listener(Protocol):
-    """A chat. Called in the feed's thread."""
+    """A chat. Called in the feed's thread, or in the one that asks the feed to tell it.
+
+    `patch` and `restarted` come in the order of what they tell. They only pass it on: they are waited for.
+    """
 
     def patch(self, change: dict[str, Any]) -> None:
         """The log has changed: `feed`, `rev` (the number of its state now), `ops`, `more` (earlier turns)."""
@@ -68,6 +71,10 @@ class Listener(Protocol):
 
     def turns_changed(self) -> None:
         """A turn is over, or earlier ones were read."""
+
+
+# The `feed` and the `rev` of what a chat was told last.
+Known = tuple[object, object] | None
 
 
 class _Earlier(NamedTuple):
@@ -99,7 +106,10 @@ class Feed:
         self._answers: deque[Entry] = deque()
         self._listeners: list[Listener] = []
         self._head: dict[str, Any] = {}
+        # Those who were told of it: the very list, which is another one when somebody joins.
+        self._know_head: list[Listener] = self._listeners
         self._told_at = 0.0
+        # Held also while the log is told, so that nobody is told an earlier state after a later one.
         self._lock = threading.RLock()
         self._changed = threading.Event()
         self._thread: threading.Thread | None = None
@@ -113,20 +123,26 @@ class Feed:
 
     # -- from any thread ----------------------------------------------------------------------
 
-    def subscribe(self, listener: Listener) -> None:
-        """From now on, until `unsubscribe`."""
+    def subscribe(self, listener: Listener, known: Known = None) -> None:
+        """From now on, until `unsubscribe`; what it does not know yet is told at once."""
         with self._lock:
             self._listeners = [*self._listeners, listener]
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="claude_nb_chat", daemon=True)
-                self._thread.start()
+                self._start()
+            self.tell_all(listener, known)
         self.look()
 
     def unsubscribe(self, listener: Listener) -> None:
-        """No more."""
+        """No more of the log from now on; what stands around it may be told once more."""
         with self._lock:
-            self._listeners = [known for known in self._listeners if known is not listener]
+            self._listeners = [other for other in self._listeners if other is not listener]
         self.look()
+
+    def tell_all(self, listener: Listener, known: Known = None) -> None:
+        """Tell it the whole log, unless it knows this one in its state of now."""
+        with self._lock:
+            if known != (self.id, self.rev):
+                listener.restarted(self.snapshot())
 
     def look(self) -> None:
         """Something may have changed."""
@@ -195,36 +211,57 @@ class Feed:
 
     # -- the thread ---------------------------------------------------------------------------
 
-    def _run(self) -> None:
+    def _start(self) -> None:
+        """With the lock: begin to follow the session, from its record on."""
+        conversation = self.session.conversation
+        # What happened while nobody looked is not in what was told before.
+        self.id, self.rev, self._begun_anew = secrets.token_hex(4), 0, conversation.begun_anew
+        self._log.clear()
+        self._turns.clear()
+        self._new.clear()
         self.session.followers.append(self._follow)
         self.session.observe(self._on_state, "state")
-        throttle = Throttle(time.monotonic(), KERNEL_BUDGET)
-        failures = 0
-        try:
-            self._begin()
-            while True:
-                self._changed.wait(_HEARTBEAT)
-                self._changed.clear()
-                if self._is_over():
-                    return
-                try:
-                    length = self._step()
-                    failures = 0
-                except Exception as error:
-                    log.exception("the chat of %r failed and goes on", self.session.name)
-                    self._failed(error)
-                    # What fails each time must not keep the kernel busy.
-                    time.sleep(min(_PAUSE * 2**failures, _LONGEST_PAUSE))
-                    failures += 1
-                    continue
-                if length:
-                    now = time.monotonic()
-                    for _ in self._listeners[1:]:  # each chat is told in a message of its own
-                        throttle.sent(now)
-                    time.sleep(max(_GAP, throttle.due(now, length)))
-        finally:
+        going_on = [*conversation.attribution.tasks.values(), conversation.working, self.session.running]
+        self._new += [turn for turn in going_on if turn is not None]
+        self._wants_earlier = self.session.turns > 0
+        self._thread = threading.Thread(target=self._run, name="claude_nb_chat", daemon=True)
+        self._thread.start()
+
+    def _is_over(self) -> bool:
+        """Nobody listens: the session is not followed any more."""
+        with self._lock:
+            if self._listeners:
+                return False
             self.session.followers.remove(self._follow)
             self.session.unobserve(self._on_state, "state")
+            for key in list(self._live):
+                self._let_go(key)
+            self._thread = None
+            return True
+
+    def _run(self) -> None:
+        throttle = Throttle(time.monotonic(), KERNEL_BUDGET)
+        failures = 0
+        while True:
+            self._changed.wait(_HEARTBEAT)
+            self._changed.clear()
+            if self._is_over():
+                return
+            try:
+                length = self._step()
+                failures = 0
+            except Exception as error:
+                log.exception("the chat of %r failed and goes on", self.session.name)
+                self._failed(error)
+                # What fails each time must not keep the kernel busy.
+                time.sleep(min(_PAUSE * 2**failures, _LONGEST_PAUSE))
+                failures += 1
+                continue
+            if length:
+                now = time.monotonic()
+                for _ in self._listeners[1:]:  # each chat is told in a message of its own
+                    throttle.sent(now)
+                time.sleep(max(_GAP, throttle.due(now, length)))
 
     def _failed(self, error: Exception) -> None:
         """Say so, once for each kind of failure, and tell all anew: some change may have been lost."""
@@ -233,8 +270,7 @@ class Feed:
             turn = f"failure-{hashlib.sha256(words.encode()).hexdigest()[:16]}"
             self._log.update(turn, [Entry(f"{turn}/notice", turn, "notice", notice_html(words, "error"))])
             self.rev += 1
-            listeners = self._listeners
-        self._tell(listeners, lambda listener: listener.restarted(self.snapshot()))
+            self._tell(self._listeners, lambda listener: listener.restarted(self.snapshot()))
 
     def _tell(self, listeners: list[Listener], tell: Callable[[Listener], None]) -> None:
         """Each one alone: what an observer of one chat does wrong is no affair of the others."""
@@ -244,32 +280,18 @@ class Feed:
             except Exception:
                 log.exception("a chat of %r could not be told what has changed", self.session.name)
 
-    def _is_over(self) -> bool:
-        with self._lock:
-            if not self._listeners:
-                self._thread = None
-            return self._thread is None
-
-    def _begin(self) -> None:
-        """What goes on already, and what the record has."""
-        for turn in (self.session.conversation.working, self.session.running):
-            if turn is not None and not turn.done():
-                self._new.append(turn)
-        self._wants_earlier = self.session.turns > 0
-
     def _step(self) -> int:
         """Look at all that may have changed and tell it; the length of what was told."""
         earlier = self._read_earlier()
         with self._lock:
             ops = [*self._forgotten(), *self._begun(), *self._grown(), *self._answered()]
             ops += [*self._earlier(earlier), *self._too_old()]
+            listeners = self._listeners
             if ops:
                 self.rev += 1
-            change = {"feed": self.id, "rev": self.rev, "ops": ops, "more": self.more}
-            listeners = self._listeners
+                change = {"feed": self.id, "rev": self.rev, "ops": ops, "more": self.more}
+                self._tell(listeners, lambda listener: listener.patch(change))
             turns_changed, self._turns_changed = self._turns_changed, False
-        if ops:
-            self._tell(listeners, lambda listener: listener.patch(change))
         if turns_changed:
             self._tell(listeners, lambda listener: listener.turns_changed())
         self._tell_head(listeners)
@@ -376,8 +398,8 @@ class Feed:
 
     def _tell_head(self, listeners: list[Listener]) -> None:
         now = self.head
-        if now != self._head:
-            self._head = now
+        if now != self._head or listeners is not self._know_head:
+            self._head, self._know_head = now, listeners
             self._tell(listeners, lambda listener: listener.head_changed(now))
 
 

@@ -91,12 +91,14 @@ class ChatLog:
         return ops
 
     def put_before(self, turns: Iterable[tuple[str, Sequence[Entry]]]) -> list[Op]:
-        """Turns from before all that is there; what that changes."""
+        """Turns from before all that is there, or between those that go on; what that changes."""
         ops: list[Op] = []
         known, self._turns = self._turns, {}
         for turn, entries in turns:
-            if turn not in known:
-                ops += self.update(turn, entries)
+            there = known.pop(turn, None)
+            if there is not None:
+                ops += [{"op": "remove", "id": entry.id} for entry in there]
+            ops += self.update(turn, entries if there is None else there)
         self._turns.update(known)
         return ops
 

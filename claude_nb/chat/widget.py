@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -88,6 +89,8 @@ class ChatWidget(anywidget.AnyWidget):
         self.manager = manager if manager is not None else claude_nb.manager()
         self.shown: Session = self.manager.session(session)
         self.feed: Feed = feed_of(self.shown)
+        # Held while another session comes to be shown, and while what a feed tells of its session is set.
+        self._showing = threading.RLock()
         around = self.manager.surroundings
         around.prepare()
         # What code that Claude runs for this chat displays stands below it.
@@ -102,7 +105,7 @@ class ChatWidget(anywidget.AnyWidget):
         self.observe(self._on_session, "session")
         self.list_sessions()
         self.head_changed(self.feed.head)
-        self.feed.subscribe(self)
+        self.feed.subscribe(self, known=(self.log.get("feed"), self.log.get("rev")))
 
     def __repr__(self) -> str:
         return f"ChatWidget({self.session!r})"
@@ -148,14 +151,14 @@ class ChatWidget(anywidget.AnyWidget):
 
     def show(self, session: Session) -> None:
         """Show another session from now on."""
-        if session is self.shown:
-            return
-        self.feed.unsubscribe(self)
-        self.shown, self.feed = session, feed_of(session)
-        self.head_changed(self.feed.head)
+        with self._showing:
+            if session is self.shown:
+                return
+            self.feed.unsubscribe(self)
+            self.shown, self.feed = session, feed_of(session)
+            self.head_changed(self.feed.head)
+            self.feed.subscribe(self)
         self.list_sessions()
-        self.feed.subscribe(self)
-        self.send({"kind": "all", **self.feed.snapshot()})
         self.turns_changed()
 
     def receive(self, data: Mapping[str, Any]) -> None:
@@ -208,7 +211,7 @@ class ChatWidget(anywidget.AnyWidget):
             for info in self.manager.overview()
         ]
 
-    # -- called by the feed, in its thread -----------------------------------------------------
+    # -- called by the feed, mostly in its thread ----------------------------------------------
 
     def patch(self, change: dict[str, Any]) -> None:
         """The messages have changed."""
@@ -223,8 +226,10 @@ class ChatWidget(anywidget.AnyWidget):
         self.send({"kind": "all", **snapshot})
 
     def head_changed(self, head: dict[str, Any]) -> None:
-        """What stands around them has changed."""
-        with self.hold_sync():
+        """What stands around them has changed; what comes late, of a session shown before, is left out."""
+        with self._showing, self.hold_sync():
+            if head["record"] != self.shown.record.id:
+                return
             for name, value in head.items():
                 try:
                     setattr(self, name, value)
