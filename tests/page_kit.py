@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 import time
 import uuid
 from typing import Any
@@ -47,7 +48,17 @@ class Page:
     def until(self, condition: Any, seconds: float = PATIENCE) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
-            self.take(self.kernel.client.get_iopub_msg(timeout=max(deadline - time.monotonic(), 0.01)))
+            try:
+                message = self.kernel.client.get_iopub_msg(timeout=max(deadline - time.monotonic(), 0.01))
+            except queue.Empty:
+                raise AssertionError(f"{self.what_is_shown()}, and nothing more comes") from None
+            self.take(message)
+
+    def what_is_shown(self) -> str:
+        """Return it in a line, for who has waited for something else."""
+        entries = [(entry["kind"], entry["html"][:80]) for entry in self.entries]
+        around = {name: self.state[name] for name in ("session", "state", "sessions")}
+        return f"the chat shows {entries} of {around}; failed: {self.failed}"
 
     def run(self, code: str) -> None:
         """Run a cell, hearing what is said to the page meanwhile."""
