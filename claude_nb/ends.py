@@ -110,7 +110,8 @@ class Ends:
 
     def _count(self) -> None:
         """One turn more; counted before who waits for it goes on."""
-        self._session.record.turns += 1
+        record = self._session.record
+        record.turns += 1
 
     def _note(self, turn: Turn, closing: str | None) -> None:
         """How it ended if it was cut short."""

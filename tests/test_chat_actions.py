@@ -135,6 +135,7 @@ def test_an_archived_session_is_let_go_of_everywhere_and_brought_back_with_undo(
     page.say("switch", name=own)
     page.until(lambda: page.state["session"] == own)
     ask(page, "ECHO one")
+    said = page.html("prompt")
     other = chat(page.kernel, own)
     held = f"{MANAGER}.session({own!r})"
     page.run(f"held = {held}")
@@ -155,7 +156,7 @@ def test_an_archived_session_is_let_go_of_everywhere_and_brought_back_with_undo(
     (answer,) = page.kinds("answer")
     assert answer["more"] == {"undo": own}
     page.say("switch", name=answer["more"]["undo"])
-    page.until(lambda: page.state["session"] == own and page.html("prompt") == ["ECHO one"])
+    page.until(lambda: page.state["session"] == own and page.html("prompt") == said)
     ask(page, "ECHO two")
     assert names(page).count(own) == 1
     assert page.failed == []
