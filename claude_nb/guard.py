@@ -71,6 +71,7 @@ EX_USAGE, EX_LOCKED, EX_CANNOT_RUN, EX_NOT_FOUND = 64, 75, 126, 127
 MARKER_VARIABLE = "CLAUDE_NB_SESSION"
 ABANDONED = "abandoned"  # the file by which an ending kernel leaves the folder to us
 LINUX = sys.platform == "linux"
+PROC = "/proc"  # a container may have none, or one that lacks all but processes
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 # A process is its pid and its start time: clock ticks since boot on Linux, elsewhere seconds since 1970.
@@ -82,12 +83,12 @@ Table = dict[int, tuple[int, int, bool]]
 # -- looking at processes --------------------------------------------------------------------------
 
 
-def look_at(pid: int) -> tuple[int, int, bool] | None:
+def look_at(pid: int, proc: str = PROC) -> tuple[int, int, bool] | None:
     """One row of the process table, or None if there is no such process."""
     if not LINUX:
         return ps("-p", str(pid)).get(pid)
     try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(f"{proc}/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
@@ -102,11 +103,15 @@ def look_at(pid: int) -> tuple[int, int, bool] | None:
     return int(fields[1]), int(fields[19]), fields[0] in b"ZX" and int(fields[17]) < 2
 
 
-def process_table() -> Table:
+def process_table(proc: str = PROC) -> Table:
     """All processes that this user can see."""
     if not LINUX:
         return ps("-ax")
-    rows = ((int(name), look_at(int(name))) for name in os.listdir("/proc") if name.isdigit())
+    try:
+        names = os.listdir(proc)
+    except OSError:
+        return {}
+    rows = ((int(name), look_at(int(name), proc)) for name in names if name.isdigit())
     return {pid: row for pid, row in rows if row}
 
 
@@ -151,7 +156,7 @@ def below(roots: "Iterable[int]", table: Table) -> set[Process]:
 def newest_pid() -> bytes | None:
     """The last pid given out: while it stays, nobody has had a child. None where that is not known."""
     try:
-        fd = os.open("/proc/loadavg", os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(f"{PROC}/loadavg", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
@@ -160,11 +165,17 @@ def newest_pid() -> bytes | None:
         os.close(fd)
 
 
-def boot_id() -> str:
-    """What tells this run of the machine from the ones before, after which pids start again."""
+def boot_id(proc: str = PROC) -> str:
+    """What tells this run of the machine from the ones before; empty where that is not known.
+
+    After a boot pids start again.
+    """
     if LINUX:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            return file.read().strip()
+        try:
+            with open(f"{proc}/sys/kernel/random/boot_id") as file:
+                return file.read().strip()
+        except OSError:  # some containers show no more of /proc than processes
+            return ""
     import subprocess
 
     command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
@@ -387,7 +398,10 @@ class Guard:
         self.parent = os.getppid()
         self.kernel_fd = open_pidfd(self.options.kernel)
         row = look_at(self.options.kernel)
-        self.kernel_gone = row is None or row[2] or self.options.kernel_start not in (0, row[1])
+        if row is None:  # there is none, or it is hidden from us, and then known by being our parent
+            self.kernel_gone = self.parent != self.options.kernel
+        else:
+            self.kernel_gone = row[2] or self.options.kernel_start not in (0, row[1])
         if self.kernel_fd is not None:
             self.poll.register(self.kernel_fd, select.POLLIN)
         self.activity = self.watch_input()

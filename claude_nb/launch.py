@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
+import logging
 import os
 import py_compile
 import re
@@ -24,9 +25,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from claude_nb import guard
-from claude_nb.errors import ClaudeNotFound
+from claude_nb.errors import ClaudeNotFound, UnsupportedPlatform
 from claude_nb.private import private_folder, replace_file
-from claude_nb.processes import Identity, alive
+from claude_nb.processes import NO_PROC, Identity, alive, not_promised
+
+log = logging.getLogger(__name__)
 
 # Environment variables that are the server's, the kernel's or an outer Claude Code session's business. The
 # user's own credentials (ANTHROPIC_API_KEY, CLAUDE_CODE_OAUTH_TOKEN, AWS_*, ...) are Claude Code's to read
@@ -138,6 +141,7 @@ def write_shim(
     """
     if not SAFE_MARKER.fullmatch(marker):
         raise ValueError(f"not a marker: {marker!r}")
+    check_proc()
     folder = private_folder(Path(folder).absolute())
     program = folder / f"{marker}.pyc"
     replace_file(program, guard_program())
@@ -161,6 +165,16 @@ def write_shim(
             path=str(shim),
         )
     return shim
+
+
+@functools.cache  # what it raises is not kept
+def check_proc(proc: str = guard.PROC) -> None:
+    """Log, once, what cannot be promised here; raise `UnsupportedPlatform` where nothing can start."""
+    reasons = not_promised(proc)
+    if NO_PROC in reasons:
+        raise UnsupportedPlatform(f"Claude Code cannot be started: {NO_PROC}")
+    for reason in reasons:
+        log.warning("%s", reason)
 
 
 @functools.cache

@@ -25,6 +25,21 @@ SWEEP_LIMIT = 5.0  # what a SIGKILL has not ended by then it cannot end
 ROUND = 0.02  # between two looks at what was killed
 
 
+# What /proc does not show in some containers, and what is then not promised.
+NO_PROC = (
+    "/proc is not mounted, and Claude Code does not start without it: run `mount -t proc proc /proc`, "
+    "or have the container started with one."
+)
+NO_BOOT_ID = (
+    "/proc shows no boot id: if kernel and guard are both killed, the next start ends only those of Claude "
+    "Code's processes that carry its marker in their environment."
+)
+HIDDEN = (
+    "/proc hides processes (`hidepid`): one of Claude Code's that changes its user or forbids tracing is "
+    "not seen, and may outlive the session."
+)
+
+
 class Identity(NamedTuple):
     """One process for good: `start` in clock ticks since boot on Linux, in seconds since 1970 elsewhere."""
 
@@ -44,6 +59,17 @@ def alive(identity: Identity) -> bool:
     return row is not None and row[1] == identity.start and not row[2]
 
 
+def not_promised(proc: str = guard.PROC) -> list[str]:
+    """What is less certain here than elsewhere, since /proc does not show everything; a sentence each."""
+    if not guard.LINUX:
+        return []
+    if not Path(proc, "self", "stat").exists():
+        return [NO_PROC]
+    reasons = [] if boot_id(proc) else [NO_BOOT_ID]
+    # The first process always runs, and is another user's or cannot be traced.
+    return reasons if guard.look_at(1, proc) else [*reasons, HIDDEN]
+
+
 def carries(pid: int, marker: str) -> bool:
     """Whether the process was started with exactly our marker in its environment."""
     if not guard.LINUX:
@@ -54,17 +80,18 @@ def carries(pid: int, marker: str) -> bool:
         except (psutil.Error, OSError):
             return False
     try:
-        entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        entries = Path(f"{guard.PROC}/{pid}/environ").read_bytes().split(b"\0")
     except OSError:  # gone, another user's, or not to be inspected
         return False
     return f"{guard.MARKER_VARIABLE}={marker}".encode() in entries
 
 
-def read_ledger(ledger: str | os.PathLike[str], marker: str) -> set[Identity]:
-    """The processes that a guard wrote down, if it was in this boot and for this marker."""
+def read_ledger(ledger: str | os.PathLike[str], marker: str, proc: str = guard.PROC) -> set[Identity]:
+    """The processes that a guard wrote down, if it was certainly in this boot and for this marker."""
+    boot = boot_id(proc)
     try:
         entries = json.loads(Path(ledger).read_text())
-        if entries["boot"] != boot_id() or entries["marker"] != marker:
+        if not boot or entries["boot"] != boot or entries["marker"] != marker:
             return set()
         return {Identity(int(pid), int(start)) for pid, start in entries["processes"]}
     except (OSError, ValueError, TypeError, KeyError):

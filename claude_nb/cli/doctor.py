@@ -22,6 +22,7 @@ from claude_nb import __version__, guard
 from claude_nb.errors import ClaudeNotFound
 from claude_nb.launch import find_cli, scrubbed_names
 from claude_nb.private import cannot_write, exposed
+from claude_nb.processes import NO_PROC, not_promised
 from claude_nb.transcript import config_dir
 
 # Each of the CLI's commands answers within 0.3 s; a cold disk or a helper program may take longer.
@@ -264,7 +265,7 @@ def look_at_guarantees() -> Iterator[Finding]:
         advice = "Processes are ended by process group, parent and marker; untested on this system."
         yield Finding("processes", "note", "no subreaper and no pidfd here", advice)
         return
-    yield capability("/proc", Path("/proc/self/stat").exists(), "Mount /proc: descendants are found there.")
+    yield look_at_proc()
     yield capability(
         "subreaper",
         guard.prctl(guard.PR_SET_CHILD_SUBREAPER, 1),
@@ -279,6 +280,18 @@ def look_at_guarantees() -> Iterator[Finding]:
         "parent-death signal",
         guard.prctl(guard.PR_SET_PDEATHSIG, 0),
         "If its guard is killed, Claude Code goes on until the kernel notices.",
+    )
+
+
+def look_at_proc(proc: str = guard.PROC) -> Finding:
+    """Claude Code does not start without it; of one that shows less, less is promised."""
+    reasons = not_promised(proc)
+    if NO_PROC in reasons:
+        return Finding("/proc", "problem", "not mounted", NO_PROC)
+    return (
+        Finding("/proc", "note", "incomplete", " ".join(reasons))
+        if reasons
+        else Finding("/proc", "ok", "yes")
     )
 
 
