@@ -126,3 +126,23 @@ def test_where_a_server_runs_the_cells_of_an_open_notebook_it_is_said_that_nobod
         assert "cannot be asked" not in second.printed
         assert kinds(first.messages) == ["display_data"]
         assert "<<<ECHO one>>>" in first.displays[0]["text/markdown"].replace("&lt;", "<")
+
+
+def test_where_a_server_runs_the_cells_with_input_the_reply_and_the_question_come_while_they_run(
+    folder: Path, api: OfflineAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by jupyter-server-nbmodel: no metadata, input allowed, nothing kept that comes later."""
+    monkeypatch.setenv("JPY_SESSION_NAME", "/work/open.ipynb")
+    with running_kernel(folder) as kernel:
+        kernel.names_its_cells = False
+        cell = kernel.run("%claude -b ECHO one")
+        assert kinds(cell.messages) == ["display_data"]
+        assert "<<<ECHO one>>>" in cell.displays[0]["text/plain"]
+        assert cell.printed.count("so the cell waits for the reply") == 1
+        assert cell.printed.count(NO_UPDATES) == 1
+        cell = kernel.run("turn = %claude -b ECHO two\nturn.done()")
+        assert "True" in str(cell.displays), "and the value is the turn all the same"
+        assert "waits" not in cell.printed, "said once"
+        message = kernel.start_cell("%claude touch here.txt")
+        assert "Allow?" in answered(kernel, "y")
+        assert "touched" in kernel.finish(message).displays[-1]["text/plain"]

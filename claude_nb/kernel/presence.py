@@ -33,7 +33,19 @@ def cannot_ask(shell: Any) -> bool:
     As jupyter-server-documents does. A Jupyter server names the notebook to the kernels of open ones.
     """
     kernel = getattr(shell, "kernel", None)
-    return kernel is not None and not someone_is_there(shell) and bool(os.environ.get("JPY_SESSION_NAME"))
+    return kernel is not None and not someone_is_there(shell) and _is_open_notebook()
+
+
+def loses_what_comes_later(shell: Any) -> bool:
+    """The server runs the cells of an open notebook, and listens to a cell only until it has ended.
+
+    As jupyter-server-nbmodel does, which is a Python client that names no cell but allows input.
+    """
+    return front_end(shell) == "text" and _is_open_notebook()
+
+
+def _is_open_notebook() -> bool:
+    return bool(os.environ.get("JPY_SESSION_NAME"))
 
 
 def wants_text(shell: Any) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from claude_nb.kernel.place import Place
-from claude_nb.kernel.presence import cannot_ask, front_end, someone_is_there
+from claude_nb.kernel.presence import cannot_ask, front_end, loses_what_comes_later, someone_is_there
 from claude_nb.render.cards import notice_line
 from claude_nb.render.page import Page
 from claude_nb.render.pictures import show_pictures
@@ -35,6 +35,9 @@ _NO_UPDATES = "This front end draws no updates, so a reply is shown when it is c
 _CANNOT_ASK = (
     "This front end runs cells without input, so you cannot be asked: a tool that no rule allows is refused "
     "(`%claude /permissions allow RULE` allows it ahead), and a reply is shown when it is complete."
+)
+_KEEPS_NOTHING_LATER = (
+    "This front end keeps nothing that comes after a cell's end, so the cell waits for the reply."
 )
 _said: list[str] = []
 
@@ -63,7 +66,7 @@ def output_for(shell: Any, mode: OutputMode) -> Output:
         return Once(mode)
     kind = front_end(shell)
     if kind == "text":
-        return AtEnd(mode, Place.here(shell))
+        return AtEnd(mode, Place.here(shell), keeps_later=not loses_what_comes_later(shell))
     return Cell(mode, Place.here(shell), with_text=kind == "unknown")
 
 
@@ -162,9 +165,10 @@ def _say_once(words: str, place: Place) -> None:
 class AtEnd:
     """One display when the turn has ended; what comes after it is displayed by itself."""
 
-    def __init__(self, mode: OutputMode, place: Place) -> None:
+    def __init__(self, mode: OutputMode, place: Place, *, keeps_later: bool = True) -> None:
         self._mode = mode
         self._place = place
+        self._keeps_later = keeps_later
 
     def follow(self, turn: Turn) -> None:
         """Wait; what is shown cannot be changed."""
@@ -178,7 +182,10 @@ class AtEnd:
         turn.on_aftermath = self._follow_later
 
     def follow_in_background(self, turn: Turn) -> bool:
-        """It is shown in this cell when it has ended."""
+        """It is shown in this cell when it has ended, where the cell still exists for the front end then."""
+        if not self._keeps_later:
+            _say_once(_KEEPS_NOTHING_LATER, self._place)
+            return False
 
         def follow() -> None:
             self.follow(turn)
