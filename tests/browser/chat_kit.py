@@ -98,6 +98,8 @@ def own_chat(notebook: Notebook) -> Iterator[Chat]:
     )
     expect(chat.node.locator(".cnb-name")).to_have_text(name)
     yield chat
+    if notebook.page.locator(".jp-InputPrompt", has_text="[*]").count():
+        notebook.interrupt()  # a test that has failed left it running, and the cell below would wait for it
     closing = notebook.run_new(CLOSE.format(name=name))
     assert not notebook.outputs(closing), notebook.text(closing)
     expect(chat.node).to_have_count(0)
