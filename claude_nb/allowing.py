@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from claude_nb.answers import Answer, Mistake, Table, Verbatim, wait_for
+from claude_nb.answers import Answer, Mistake, Table, Verbatim, as_subject, wait_for
 from claude_nb.asking import rules
 from claude_nb.trust import (
     ALL_SOURCES,
@@ -109,7 +109,7 @@ def _allow(manager: SessionManager, session: Session, rule: str) -> str:
             "a tool with what it may do, such as `Bash(git diff:*)`."
         )
     session.record.allow([rule])
-    told = f"{rule} is allowed in {_called(session)}{_from_when(manager, session)}."
+    told = f"{rule} is allowed in {session.called}{_from_when(manager, session)}."
     git = rule.startswith("Bash(git") and manager.keeper.asked_about(
         Path(session.record.cwd or manager.folder)
     )
@@ -122,14 +122,9 @@ def _forget(manager: SessionManager, session: Session, rule: str) -> str:
         rule = rule.removeprefix(_FOLDER)
     if rule not in known:
         there = ", ".join(known) or "none"
-        raise Mistake(f"{rule!r} was not always allowed in {_called(session)}. What was: {there}.")
+        raise Mistake(f"{rule!r} was not always allowed in {session.called}. What was: {there}.")
     session.record.ask_again(rule)
-    return f"{rule} is asked about again in {_called(session)}{_from_when(manager, session)}."
-
-
-def _called(session: Session) -> str:
-    """A notebook's own session has another name where nobody watches, and what is printed must not."""
-    return session.name if session.record.own_of is None else "this session"
+    return f"{rule} is asked about again in {session.called}{_from_when(manager, session)}."
 
 
 def _from_when(manager: SessionManager, session: Session) -> str:
@@ -137,7 +132,7 @@ def _from_when(manager: SessionManager, session: Session) -> str:
     manager.keeper.save(session)
     if session.life.now is None:
         return ""
-    waiting = f"{session.name} is still being suspended"
+    waiting = f"{as_subject(session)} is still being suspended"
     suspended = wait_for(session.suspend(), manager.stop_patience, waiting)
     return "" if suspended else ", once the running turn has ended and `%claude /suspend` was said"
 
@@ -173,9 +168,11 @@ def _restarted(manager: SessionManager) -> str:
     """Settings are read when a process starts."""
     live = list(manager.live)
     kept = [
-        session.name
+        session.called
         for session in live
-        if not wait_for(session.suspend(), manager.stop_patience, f"{session.name} is still being suspended")
+        if not wait_for(
+            session.suspend(), manager.stop_patience, f"{as_subject(session)} is still being suspended"
+        )
     ]
     return f" Once suspended: {', '.join(kept)}." if kept else ""
 

@@ -12,6 +12,7 @@ from claude_nb.prompt_line import PromptLineError
 
 if TYPE_CHECKING:
     from claude_nb.reply import Block
+    from claude_nb.session import Session
 
 _T = TypeVar("_T")
 
@@ -41,6 +42,12 @@ Answer = Table | Exchanges | str | None
 
 class Mistake(PromptLineError):
     """The command was not given as it has to be; the message says how."""
+
+
+def as_subject(session: Session, given: str | None = None) -> str:
+    """What an answer begins with that is about the session: the name it was given, or what it is called."""
+    called = session.called if given is None else session.name
+    return called if called == session.name else called.capitalize()
 
 
 def wait_for(future: Future[_T], seconds: float, otherwise: str) -> _T:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from claude_nb.answers import Answer, Mistake, Table, wait_for
+from claude_nb.answers import Answer, Mistake, Table, as_subject, wait_for
 from claude_nb.losing import forced, refuse_to_lose
 from claude_nb.names import quoted
 from claude_nb.overview import SessionInfo
@@ -128,11 +128,14 @@ def fork(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
 def archive(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/archive [NAME]   stop a session and hide it; its conversation stays"""
     force, words = forced(words)
-    session = meant(_maybe_one(words, "/archive [NAME]"))
+    given = _maybe_one(words, "/archive [NAME]")
+    session = meant(given)
     refuse_to_lose(manager, [session], "archived", force=force)
-    name = session.name
-    manager.archive(name)
-    return f"{name} is archived. `%claude /switch {quoted(name)}` brings it back."
+    who = as_subject(session, given)
+    manager.archive(session.name)
+    if who != session.name:
+        return f"{who} is archived. `%claude /switch NAME` brings it back; `/sessions --all` has its name."
+    return f"{who} is archived. `%claude /switch {quoted(who)}` brings it back."
 
 
 # -- looking ---------------------------------------------------------------------------------------
@@ -187,39 +190,42 @@ def history(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
 def suspend(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/suspend [NAME]   end the idle process until the next prompt"""
     force, words = forced(words)
-    session = meant(_maybe_one(words, "/suspend [NAME]"))
+    given = _maybe_one(words, "/suspend [NAME]")
+    session = meant(given)
     lost = refuse_to_lose(manager, [session], "suspended", force=force)
-    waiting = f"{session.name} is still being suspended"
-    if wait_for(session.suspend(force=lost), manager.stop_patience, waiting):
-        return f"{session.name} is suspended; {_LOST if lost else 'the next prompt resumes it'}."
+    who = as_subject(session, given)
+    if wait_for(session.suspend(force=lost), manager.stop_patience, f"{who} is still being suspended"):
+        return f"{who} is suspended; {_LOST if lost else 'the next prompt resumes it'}."
     alarms = session.conversation.scheduled.ahead(time.time())
     if alarms:
         listed = ", ".join(alarm.in_words() for alarm in alarms)
-        return f"{session.name} stays awake for what Claude has scheduled: {listed}. `/stop` ends that, too."
-    return f"{session.name} is {session.state}, so there is nothing to suspend."
+        return f"{who} stays awake for what Claude has scheduled: {listed}. `/stop` ends that, too."
+    return f"{who} is {session.state}, so there is nothing to suspend."
 
 
 def resume(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/resume [NAME]   have the process ready ahead of the next prompt"""
-    session = meant(_maybe_one(words, "/resume [NAME]"))
+    given = _maybe_one(words, "/resume [NAME]")
+    session = meant(given)
     start(session)
-    return f"{session.name} is ready."
+    return f"{as_subject(session, given)} is ready."
 
 
 def start(session: Session) -> None:
     """Have the session's process there. Raises what keeps it from starting."""
-    wait_for(session.wake(), _START_PATIENCE, f"Claude Code does not answer for {session.name}")
+    wait_for(session.wake(), _START_PATIENCE, f"Claude Code does not answer for {session.called}")
 
 
 def interrupt(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     """/interrupt [NAME]   end the running turn, keep the session"""
-    session = meant(_maybe_one(words, "/interrupt [NAME]"))
+    given = _maybe_one(words, "/interrupt [NAME]")
+    session = meant(given)
     turn = session.running
     if turn is None:
-        return f"{session.name} has no running turn."
+        return f"{as_subject(session, given)} has no running turn."
     turn.interrupt()
     ended = turn.wait(manager.interrupt_timeout)
-    return f"The turn of {session.name} {'was interrupted' if ended else 'is being interrupted'}."
+    return f"The turn of {given or session.called} {'was interrupted' if ended else 'is being interrupted'}."
 
 
 def stop(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
@@ -230,10 +236,12 @@ def stop(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
         refuse_to_lose(manager, live, "stopped", force=force)
         manager.stop_all()
         return f"{counted(len(live), 'session')} stopped; the next prompt resumes each."
-    session = meant(_maybe_one(words, "/stop [NAME | --all]"))
+    given = _maybe_one(words, "/stop [NAME | --all]")
+    session = meant(given)
     lost = refuse_to_lose(manager, [session], "stopped", force=force)
-    wait_for(session.stop(), manager.stop_patience, f"{session.name} is still being stopped")
-    return f"{session.name} is stopped; {_LOST if lost else 'the next prompt resumes it'}."
+    who = as_subject(session, given)
+    wait_for(session.stop(), manager.stop_patience, f"{who} is still being stopped")
+    return f"{who} is stopped; {_LOST if lost else 'the next prompt resumes it'}."
 
 
 def timeout(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
@@ -244,8 +252,8 @@ def timeout(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
         session.set_idle_timeout(_minutes(given))
     seconds = manager.keeper.idle_timeout_of(session)
     if not seconds:
-        return f"{session.name} is never suspended."
-    return f"{session.name} is suspended after {seconds / 60:g} idle minutes."
+        return f"{as_subject(session)} is never suspended."
+    return f"{as_subject(session)} is suspended after {seconds / 60:g} idle minutes."
 
 
 # -- how it works ----------------------------------------------------------------------------------
@@ -257,7 +265,7 @@ def model(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
     given = _maybe_one(words, "/model [M]")
     if given is not None:
         session.use_model(None if given == "default" else given)
-    return f"{session.name} uses {session.record.model or 'the default model'}."
+    return f"{as_subject(session)} uses {session.record.model or 'the default model'}."
 
 
 def mode(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
@@ -268,7 +276,7 @@ def mode(manager: SessionManager, words: list[str], meant: Meant) -> Answer:
         if given not in MODES:
             raise Mistake(f"There is no mode {given!r}. Choose one of {', '.join(MODES)}.")
         wait_for(session.use_mode(given), manager.interrupt_timeout, "Claude Code did not take the mode")
-    return f"{session.name} is in mode {session.record.permission_mode or manager.permission_mode}."
+    return f"{as_subject(session)} is in mode {session.record.permission_mode or manager.permission_mode}."
 
 
 def output(manager: SessionManager, words: list[str], meant: Meant) -> Answer:

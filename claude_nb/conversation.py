@@ -344,7 +344,7 @@ class Conversation:
         if self.unwritten is None:
             self.unwritten = await asyncio.to_thread(self._keeper.unwritten, self._session)
             if self.unwritten is not None:
-                told = unwritten(self._session.name, self.unwritten)
+                told = unwritten(self._session.called, self.unwritten)
                 log.warning("%s", told)
                 self._session.untold.append(NoticeBlock(told, "unwritten", "warning"))
         return self.unwritten
@@ -367,7 +367,7 @@ class Conversation:
             self._ends.own_with_process(own, process, self.closing)
         lost = self._lost_with_process()
         if lost and self.closing is None:
-            self._session.news = f"The process of '{self.name}' has ended, and with it {lost}."
+            self._session.news = f"The process of {self._session.called} has ended, and with it {lost}."
         self.idle.stop()
         self._signs.stop()
         self._memory.stop()
@@ -446,7 +446,7 @@ class Conversation:
         too_much = f"took {megabytes(taken)}, more than max_memory allows ({megabytes(limit)})"
         turn = self.working
         if turn is not None and not turn.done():
-            turn.warn(f"The processes of session '{self._session.name}' {too_much}.")
+            turn.warn(f"The processes of {self._session.called} {too_much}.")
         elif self.may_suspend() and not await asyncio.to_thread(self.life.commands):
             # Not waited for: the end of the process ends the watch that has called this.
             self.spawn(self._suspend_for(f"'{self._session.name}' was suspended: its processes {too_much}."))

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 _COMMAND = re.compile(r"<command-name>(.*?)</command-name>")
 _ARGUMENTS = re.compile(r"<command-args>(.*?)</command-args>", re.DOTALL)
 _PRINTED = re.compile(r"<local-command-std(?:out|err)>(.*?)</local-command-std(?:out|err)>", re.DOTALL)
+_INTERRUPT = "[Request interrupted by user"
 _NOT_SAID = (
     "<local-command-caveat>",
     "<task-notification>",
     "This session is being continued from a previous conversation",
-    "[Request interrupted by user",
+    _INTERRUPT,
 )
 
 
@@ -54,7 +55,7 @@ def exchanges(session: Session) -> list[tuple[str, list[Block]]]:
 def told(session: Session, number: int) -> Answer:
     """The last exchanges."""
     pairs = [(prompt, _without_tools(blocks)) for prompt, blocks in exchanges(session)[-number:]]
-    return Exchanges(pairs) if pairs else f"Nothing was said in {session.name} yet."
+    return Exchanges(pairs) if pairs else f"Nothing was said in {session.called} yet."
 
 
 def _without_tools(blocks: list[Block]) -> list[Block]:
@@ -81,6 +82,11 @@ def _tools(content: Any) -> list[ToolUseBlock]:
 def said_by_nobody(text: str) -> bool:
     """Claude Code put it there for Claude."""
     return text.startswith(_NOT_SAID)
+
+
+def tells_interrupted_tool(text: str) -> bool:
+    """Claude Code notes so that the turn was interrupted while a tool was at work."""
+    return text.startswith(f"{_INTERRUPT} for tool use")
 
 
 def printed(text: str) -> str | None:

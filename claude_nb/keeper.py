@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from claude_nb import claims, transcript
+from claude_nb.answers import as_subject
 from claude_nb.asking import rules
 from claude_nb.doing import note_now
 from claude_nb.errors import ClaudeNbError, SessionInUse, SessionLost
@@ -277,7 +278,7 @@ class SessionKeeper:
         except OSError as error:
             log.warning("the record of session %r could not be written: %s", session.name, error)
             self._tell_once(
-                session, f"'{session.name}' is not recorded, so no other kernel can go on with it", error
+                session, f"{as_subject(session)} is not recorded, so no other kernel can go on with it", error
             )
 
     def _tell_once(self, session: Session, what: str, error: OSError) -> None:
@@ -309,9 +310,9 @@ class SessionKeeper:
             return
         if session.last_text and not transcript.last_reply_recorded(path, session.last_text):
             log.error("session %r: the last reply is not in %s", session.name, path)
-            session.news = f"Claude Code did not record the last reply of '{session.name}'."
+            session.news = f"Claude Code did not record the last reply of {session.called}."
         try:
             transcript.keep(session.id, environ, self._manager.registry.data)
         except OSError as error:  # what Claude Code has written is there
             log.warning("no copy of the conversation of %r could be kept: %s", session.name, error)
-            self._tell_once(session, f"No second copy of the conversation of '{session.name}' is kept", error)
+            self._tell_once(session, f"No second copy of the conversation of {session.called} is kept", error)

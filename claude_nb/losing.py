@@ -35,20 +35,20 @@ def refuse_to_lose(
     lost = [(session, why) for session in sessions if (why := _unwritten(session)) is not None]
     if not lost or force:
         return bool(lost)
-    said = " ".join(unwritten(session.name, why) for session, why in lost)
-    names = ", ".join(session.name for session, _ in lost)
+    said = " ".join(unwritten(session.called, why) for session, why in lost)
+    names = ", ".join(session.called for session, _ in lost)
     answer = _ask(manager, f"{said} Shall {names} be {deed} all the same? [y/N] ")
     if answer is None:
         raise ClaudeNbError(f"{said} Nobody can be asked, so {names} was not {deed}; `{FORCE}` does it.")
     if answer.strip().lower() not in _YES:
-        raise ClaudeNbError(f"{names} was not {deed}. `{FORCE}` does it without a question.")
+        raise ClaudeNbError(f"Nothing was {deed}. `{FORCE}` does it without a question.")
     return True
 
 
 def _unwritten(session: Session) -> str | None:
     if session.life.now is None or not session.turns:
         return None
-    waiting = f"It is not known yet whether the history of {session.name} is written"
+    waiting = f"It is not known yet whether the history of {session.called} is written"
     return wait_for(session.check_history(), _PATIENCE, waiting)
 
 

@@ -110,7 +110,9 @@ class ClaudeMagics(Magics):
         try:
             self.manager.wait_until_stopped(session, session.new_conversation())
         except KeyboardInterrupt as interrupted:
-            in_one_line(interrupted, f"{session.name} starts anew, but nothing was sent")
+            from claude_nb.answers import as_subject
+
+            in_one_line(interrupted, f"{as_subject(session)} starts anew, but nothing was sent")
             raise
 
     def _is_ours(self, command: str) -> bool:
@@ -176,10 +178,14 @@ class ClaudeMagics(Magics):
 
         words = request.arguments.split()
         names = [word for word in words if word != _UNMASKED]
-        session = self.manager.existing(" ".join(names) or None)
+        given = " ".join(names) or None
+        session = self.manager.existing(given)
         turn = session.running or session.last_turn
         if turn is None:
-            print(f"{session.name} has had no turn in this kernel. `%claude /history` reads its record.")
+            from claude_nb.answers import as_subject
+
+            who = as_subject(session, given)
+            print(f"{who} has had no turn in this kernel. `%claude /history` reads its record.")
         elif _UNMASKED in words:
             show_turn(turn, cast("OutputMode", self.manager.output_mode), masked=False)
         else:
@@ -192,7 +198,7 @@ class ClaudeMagics(Magics):
         blocks = reply.code if reply is not None else []
         number = request.arguments or "1"
         if not blocks:
-            raise UsageError(f"The last reply of {session.name} in this kernel has no code.")
+            raise UsageError(f"The last reply of {session.called} in this kernel has no code.")
         if not number.isdecimal() or not 1 <= int(number) <= len(blocks):
             raise UsageError(f"The last reply has {counted(len(blocks), 'code block')}; {number!r} is none.")
         self.shell.set_next_input(blocks[int(number) - 1].source.rstrip("\n"))  # type: ignore[union-attr]

@@ -355,9 +355,9 @@ def _snake(key: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).lower()
 
 
-def unwritten(name: str, why: str) -> str:
+def unwritten(session: str, why: str) -> str:
     """What Claude Code does not say: that it cannot write a session's conversation, and what is lost."""
     return (
-        f"The history of '{name}' cannot be written ({why}), so its process is the only copy: all that was "
+        f"The history of {session} cannot be written ({why}), so its process is the only copy: all that was "
         "said in it is lost when the process ends."
     )

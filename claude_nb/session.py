@@ -111,6 +111,11 @@ class Session(HasTraits):
         return self.record.name
 
     @property
+    def called(self) -> str:
+        """What prints call it: a notebook's own has another name where nobody watches, but is this one."""
+        return self.name if self.record.own_of is None else "this session"
+
+    @property
     def id(self) -> str:
         """Claude Code's id of the conversation."""
         return self.record.session_id
@@ -202,7 +207,7 @@ class Session(HasTraits):
         """Raise `SessionBusy` in code that a tool of this session's runs: `what` would wait for that code."""
         if self.name in sessions_that_wait():
             raise SessionBusy(
-                f"This code runs for session {self.name!r}, whose turn waits for it: it cannot {what} the "
+                f"This code runs for {self.called}, whose turn waits for it: it cannot {what} the "
                 "same session. Use another one, or do it in a cell of your own."
             )
 

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import sys
+import threading
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -144,7 +145,10 @@ class SessionManager(Configuration):
             self.portal.call(session.conversation.close, "it was archived")
             self.wait_until_stopped(session, session.stop())
         except BaseException:  # its stop goes on, but it is not archived
+            reopened = threading.Event()
             self.portal.call(session.conversation.reopen)
+            self.portal.call(reopened.set)
+            reopened.wait(_SLACK)
             raise
         session.record.archived = True
         self.keeper.save(session)
@@ -158,7 +162,14 @@ class SessionManager(Configuration):
         source = self.existing(name)
         if not transcript.has_history(source.id, self.child_environ()):
             raise ClaudeNbError(f"Session {source.name!r} has nothing to copy yet. Ask something first.")
-        copy = transcript.fork(source.id, self.child_environ())
+        try:
+            copy = transcript.fork(source.id, self.child_environ())
+        except TimeoutError:
+            where = transcript.config_dir(self.child_environ())
+            raise ClaudeNbError(
+                f"The conversation of {source.name!r} is not copied after {transcript.FORK_PATIENCE:.0f} s: "
+                f"there is no new session. Is the disk of {where} slow? Try again."
+            ) from None
         kept = {key: getattr(source.record, key) for key in COPIED_BY_FORK}
         with self.roster.lock:
             return self.roster.new(new or source.name, numbered=new is None, **kept, session_id=copy)
@@ -240,9 +251,9 @@ class SessionManager(Configuration):
 
     def wait_until_stopped(self, session: Session, stopping: Future[None]) -> None:
         """Wait for what its `stop` or `new_conversation` returned. Raises `ClaudeNbError` after a while."""
-        from claude_nb.answers import wait_for
+        from claude_nb.answers import as_subject, wait_for
 
-        wait_for(stopping, self.stop_patience, f"{session.name} is still being stopped")
+        wait_for(stopping, self.stop_patience, f"{as_subject(session)} is still being stopped")
 
     def stop_all(self) -> None:
         """Stop every session of this kernel; running turns get `drain_timeout` seconds.

@@ -25,11 +25,14 @@ import logging
 import os
 import re
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from claude_nb.event_loop import EventLoop
+from claude_nb.logfile import OUR_THREADS
 from claude_nb.private import cannot_write, private_folder, replace_file, unfinished
 
 if TYPE_CHECKING:
@@ -40,6 +43,8 @@ log = logging.getLogger(__name__)
 # A turn that used many tools ends within the last few lines; images among them make those long.
 _TAIL = 16 * 1024 * 1024
 _CHUNK = 256 * 1024
+# Seconds for a copy; a folder on a slow network takes some.
+FORK_PATIENCE = 60.0
 _SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{7,63}")
 
 
@@ -89,20 +94,31 @@ def unwritable(session_id: str, environ: Mapping[str, str], cwd: Path) -> str | 
     return cannot_write(config_dir(environ) / _project(cwd) if there is None else there.parent)
 
 
-def fork(session_id: str, environ: Mapping[str, str]) -> str:
+def fork(session_id: str, environ: Mapping[str, str], patience: float = FORK_PATIENCE) -> str:
     """Copy a conversation under an id of its own, beside the original; the new id. Blocks.
 
-    Raises `FileNotFoundError` if there is none, and `ValueError` where nothing was said.
+    Raises `FileNotFoundError` if there is none, `ValueError` where nothing was said, and `TimeoutError`
+    after `patience` seconds.
     """
-    from claude_agent_sdk import fork_session_via_store
-
     original = find_transcript(session_id, environ)
     if original is None:
         raise FileNotFoundError(f"there is no conversation {session_id} in {config_dir(environ)}")
-    folder = _Folder(original.parent)
-    copying = fork_session_via_store(folder, session_id)  # type: ignore[arg-type] # what it needs is there
-    with ThreadPoolExecutor(1) as thread:  # the caller's own may have a loop that runs
-        return thread.submit(asyncio.run, copying).result().session_id
+    copied: Future[str] = Future()
+    # The caller's own thread may have a loop that runs.
+    copying = (copied, _Folder(original.parent), session_id)
+    threading.Thread(target=_copy_into, args=copying, name=f"{OUR_THREADS}_fork", daemon=True).start()
+    return copied.result(patience)
+
+
+def _copy_into(copied: Future[str], folder: _Folder, session_id: str) -> None:
+    from claude_agent_sdk import fork_session_via_store
+
+    try:
+        with asyncio.Runner(loop_factory=EventLoop) as runner:
+            copy = fork_session_via_store(folder, session_id)  # type: ignore[arg-type] # it has what is needed
+            copied.set_result(runner.run(copy).session_id)
+    except BaseException as error:  # whoever waits for it raises it
+        copied.set_exception(error)
 
 
 class _Folder:
@@ -121,7 +137,7 @@ class _Folder:
 
     async def append(self, key: SessionKey, entries: list[Any]) -> None:
         """Called by the SDK with the entries of the copy."""
-        lines = b"".join(json.dumps(entry).encode() + b"\n" for entry in entries)
+        lines = b"".join(json.dumps(entry, separators=(",", ":")).encode() + b"\n" for entry in entries)
         replace_file(self._folder / f"{key['session_id']}.jsonl", lines)
 
 

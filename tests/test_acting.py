@@ -137,6 +137,22 @@ def test_code_may_prompt_another_session_but_not_wait_for_its_own(kernel: Kernel
     assert "ECHO x" in kernel.run("%claude ECHO x").markdown
 
 
+def test_a_task_that_outlives_the_code_that_made_it_may_prompt_the_session(kernel: Kernel) -> None:
+    late = (
+        "async def late(gate):\n"
+        "    await gate.wait()\n"
+        "    return str(await manager.session().ask('ECHO from the task'))\n"
+    )
+    kernel.run(f"import asyncio\n{late}")
+    kernel.run(
+        "%claude run: gate = asyncio.Event(); task = asyncio.get_running_loop().create_task(late(gate))"
+    )
+    kernel.run("gate.set()")
+    assert "ECHO from the task" in kernel.eval("await asyncio.wait_for(task, 60)")
+    waited_for = "await asyncio.create_task(late(gate))"
+    assert "SessionBusy" in kernel.run(f"%claude run: {waited_for}").markdown
+
+
 def test_a_background_agent_runs_code_after_its_turn_is_over(kernel: Kernel) -> None:
     cell = kernel.run("%claude have a background agent run late = (6 * 7, turn.done())")
     assert cell.error is None

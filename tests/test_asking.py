@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,21 @@ def test_no_with_a_reason_is_read_by_claude_and_leaves_the_namespace_alone(kerne
     assert "It was refused:" in cell.markdown
     assert "not that one" in cell.markdown
     assert kernel.eval("'touched' in globals()") == "False"
+
+
+@pytest.mark.parametrize("prompt", ["touch here.txt", "run: touched = True"])
+def test_the_time_of_a_tool_leaves_out_the_wait_for_the_answer(kernel: Kernel, prompt: str) -> None:
+    kernel.run("%claude ECHO ready")
+    message = kernel.start_cell(f"reply = %claude {prompt}")
+    kernel.client.get_stdin_msg(timeout=60)
+    asked = time.monotonic()
+    time.sleep(1)  # the person thinks
+    thought = time.monotonic() - asked
+    kernel.client.input("y")
+    assert kernel.finish(message).error is None
+    assert kernel.eval("[tool.state for tool in reply.tools]") == "['ok']"
+    # The turn is the tool, what the person thought, and Claude; it has no room for both twice.
+    assert kernel.eval(f"0 < reply.tools[0].seconds <= reply.usage.seconds - {thought}") == "True"
 
 
 def test_what_is_no_answer_is_asked_again(kernel: Kernel) -> None:

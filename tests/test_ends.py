@@ -285,6 +285,30 @@ def test_a_record_is_not_written_after_the_session_was_let_go(manager: SessionMa
         other.shutdown()
 
 
+def test_what_waits_too_long_for_an_end_says_so_in_one_line_and_loses_nothing(
+    manager: SessionManager,
+) -> None:
+    manager.interrupt_timeout = manager.stop_timeout = 0.1
+    session = manager.session("a")
+    session.ask("the code word is heron").result(PATIENCE)
+    assert session.life.now is not None
+    state = session.life.now.guard_state()
+    assert state is not None
+    # Whose disk hangs: nothing that is told it is heard, and nobody can end it.
+    stuck = [psutil.Process(state.guard.pid), psutil.Process(state.cli.pid)]
+    for process in stuck:
+        process.suspend()
+    with pytest.raises(claude_nb.ClaudeNbError, match=r"^a is still being stopped, after \d+ s\. .*$"):
+        commands.run("archive", manager, "a")
+    assert not session.record.archived
+    assert manager.sessions == {session.record.id: session}
+    turn = session.ask("what is the code word")  # waits for the end, and then goes to the next process
+    for process in stuck:
+        process.resume()
+    assert "heron" in turn.result(PATIENCE).text
+    assert commands.run("archive", manager, "a") == "a is archived. `%claude /switch a` brings it back."
+
+
 # -- what was wrong with the start -----------------------------------------------------------------
 
 

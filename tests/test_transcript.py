@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import resource
@@ -24,6 +25,13 @@ PATIENCE = 60.0
 CLEAN_UP = 30.0
 ID = "5553f9a8-13cf-4b3e-a23c-4084d3a74a29"
 LONG_AGO = 40 * 86400
+
+
+class NoLoops(asyncio.DefaultEventLoopPolicy):
+    """A user's own policy; its loops are not for us."""
+
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        raise AssertionError("the user's policy is the user's alone")
 
 
 # -- a transcript of our own -----------------------------------------------------------------------
@@ -306,6 +314,29 @@ def test_only_an_id_names_a_copy(wrong: str, environ: dict[str, str], data: Path
     for use in (lambda: restore(wrong, environ, data, data), lambda: forget(wrong, data)):
         with pytest.raises(ValueError, match="not a conversation's id"):
             use()
+
+
+# -- forks -----------------------------------------------------------------------------------------
+
+
+def test_a_fork_uses_no_loop_of_the_users(original: Path, environ: dict[str, str]) -> None:
+    before = asyncio.get_event_loop_policy()
+    asyncio.set_event_loop_policy(NoLoops())
+    try:
+        copy = transcript.fork(original.stem, environ)
+    finally:
+        asyncio.set_event_loop_policy(before)
+    assert copy != original.stem
+    assert has_history(copy, environ)
+
+
+def test_a_fork_that_a_slow_disk_holds_up_is_given_up(original: Path, environ: dict[str, str]) -> None:
+    content = original.read_bytes()
+    original.unlink()
+    os.mkfifo(original)  # who reads it waits for a writer
+    with pytest.raises(TimeoutError):
+        transcript.fork(original.stem, environ, patience=0.1)
+    original.write_bytes(content)  # lets it go on
 
 
 # -- the real CLI ----------------------------------------------------------------------------------

@@ -54,8 +54,8 @@ def test_a_person_is_asked_before_it_is_lost(kernel: Kernel) -> None:
     kernel.run("%claude the code word is heron")
     cell, prompts = answering(kernel, kernel.start_cell("%claude /stop"), "n")
     assert "cannot be written" in prompts[0]
-    assert "Shall default be stopped all the same? [y/N]" in prompts[0]
-    assert "default was not stopped" in cell.shown_error
+    assert "Shall this session be stopped all the same? [y/N]" in prompts[0]
+    assert "Nothing was stopped" in cell.shown_error
     assert "heron" in kernel.run("%claude what is the code word").markdown
     cell, _ = answering(kernel, kernel.start_cell("%claude /suspend"), "y")
     assert cell.error is None, cell.shown_error

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from claude_nb.history import as_typed, printed, said_by_nobody
+from claude_nb.history import as_typed, printed, said_by_nobody, tells_interrupted_tool
 from claude_nb.notices import recorded_block
 from claude_nb.recorded import Message, messages
 from claude_nb.reply import (
@@ -62,6 +62,8 @@ def past_turns(session: Session, *, but: Collection[str] = (), most: int | None 
             early = []
         elif turns:
             turns[-1].blocks += _blocks(parts, message["type"] == "assistant", tools)
+            if any(tells_interrupted_tool(str(part.get("text", ""))) for part in parts):
+                _mark_interrupted(turns[-1].blocks)
     found = [turn for turn in turns if turn.id not in but]
     _end_all(found, session)
     return found
@@ -69,11 +71,26 @@ def past_turns(session: Session, *, but: Collection[str] = (), most: int | None 
 
 def _end_all(turns: Sequence[PastTurn], session: Session) -> None:
     """Nothing of them runs any more, and the last one may have been cut short with its kernel."""
-    for block in (block for turn in turns for block in turn.blocks):
-        if isinstance(block, ToolUseBlock) and block.state == "running":
-            block.state, block.result = "failed", "It did not come to its end."
+    for turn in turns:
+        interrupted = bool(session.record.ended) and turn is turns[-1]
+        for block in turn.blocks:
+            if isinstance(block, ToolUseBlock) and block.state == "running":
+                block.state = "interrupted" if interrupted else "failed"
+                block.result = "It did not come to its end."
     if turns and (session.record.ended or not _has_answer(turns[-1])):
         turns[-1].cut = str((session.record.ended or {}).get("reason") or "")
+
+
+def _mark_interrupted(blocks: Sequence[Block]) -> None:
+    """A tool was interrupted: of those that Claude has called last, what came to no good end."""
+    called = False
+    for block in reversed(blocks):
+        if isinstance(block, ToolUseBlock):
+            called = True
+            if block.state in ("running", "failed"):
+                block.state = "interrupted"
+        elif called or not isinstance(block, ToolResultBlock):
+            break
 
 
 def _has_answer(turn: PastTurn) -> bool:

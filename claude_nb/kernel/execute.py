@@ -12,6 +12,7 @@ import contextvars
 import threading
 import time
 from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from claude_nb.kernel.interrupts import Interrupts
@@ -19,10 +20,18 @@ from claude_nb.kernel.masked import masked_output
 from claude_nb.kernel.nested import run_in_loop, running_loop
 from claude_nb.kernel.numbers import number_inside
 
-# The sessions that the running code was asked for by, the innermost last: it must not wait for one of them.
-RUNNING_FOR: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar(
-    "claude_nb_running_for", default=()
-)
+
+@dataclass(eq=False)
+class _Run:
+    """Code that runs for a session's tool; `over` once its turn does not wait for it any more."""
+
+    session: str
+    over: bool = False
+
+
+# What the calling code is part of, the innermost last: it must not wait for one of these sessions. Tasks that
+# the code has made keep it when the code itself has ended.
+_RUNS: contextvars.ContextVar[tuple[_Run, ...]] = contextvars.ContextVar("claude_nb_runs", default=())
 # The same for the main thread as a whole: a job has the context of its prompt, not of the code around it.
 _stack: list[str] = []
 
@@ -32,7 +41,7 @@ _OF_THE_SHELL = ("_last_traceback", "_last_traceback_during_displayhook")
 
 def sessions_that_wait() -> set[str]:
     """The sessions whose own tool runs the calling code; to wait for one of them would never end."""
-    here = set(RUNNING_FOR.get())
+    here = {run.session for run in _RUNS.get() if not run.over}
     return here | set(_stack) if threading.current_thread() is threading.main_thread() else here
 
 
@@ -113,13 +122,15 @@ def _refuse_exit() -> None:
 
 @contextlib.contextmanager
 def _running_for(session: str) -> Iterator[None]:
-    token = RUNNING_FOR.set((*RUNNING_FOR.get(), session))
+    run = _Run(session)
+    token = _RUNS.set((*_RUNS.get(), run))
     _stack.append(session)
     try:
         yield
     finally:
+        run.over = True
         _stack.pop()
-        RUNNING_FOR.reset(token)
+        _RUNS.reset(token)
 
 
 @contextlib.contextmanager
