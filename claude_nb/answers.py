@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from claude_nb.errors import ClaudeNbError
 from claude_nb.prompt_line import PromptLineError
 
 if TYPE_CHECKING:
     from claude_nb.reply import Block
-    from claude_nb.session import Session
 
 _T = TypeVar("_T")
 
@@ -44,7 +43,17 @@ class Mistake(PromptLineError):
     """The command was not given as it has to be; the message says how."""
 
 
-def as_subject(session: Session, given: str | None = None) -> str:
+class Called(Protocol):
+    """A session, which has a name, and what prints call it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def called(self) -> str: ...
+
+
+def as_subject(session: Called, given: str | None = None) -> str:
     """What an answer begins with that is about the session: the name it was given, or what it is called."""
     called = session.called if given is None else session.name
     return called if called == session.name else called.capitalize()
