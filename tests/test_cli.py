@@ -298,7 +298,8 @@ def test_doctor_says_that_a_folder_cannot_be_written(variable: str, what: str, t
     answer = run("doctor", "--json", environment={variable: str(tmp_path / "file" / "below")})
     finding = findings(answer)[what]
     assert finding["level"] == "problem"
-    assert f"({tmp_path / 'file'}: Not a directory)" in finding["found"]
+    assert str(tmp_path / "file") in finding["found"]
+    assert "Not a directory" in finding["found"]
     assert variable in finding["advice"]
     assert findings(run("doctor", "--json"))[what]["level"] == "ok"
 
