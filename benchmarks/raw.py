@@ -15,11 +15,12 @@ from claude_nb.launch import find_cli
 
 Message = dict[str, Any]
 
-# What Claude Code is started with behind a session; a test compares.
+# What Claude Code is started with behind a session, but for a session's own settings; a test compares.
 FLAGS = (
     "--output-format=stream-json",
     "--input-format=stream-json",
     "--verbose",
+    "--include-hook-events",
     "--include-partial-messages",
     "--replay-user-messages",
     "--permission-prompt-tool=stdio",

@@ -78,11 +78,12 @@ def test_a_kernel_that_a_test_has_failed_with_is_replaced(kernels: SharedKernels
         assert kernel.pid != pid
 
 
-def test_who_does_not_nest_gets_a_kernel_in_which_nobody_has(kernels: SharedKernels, tmp_path: Path) -> None:
-    with kernels.lend(tmp_path) as kernel:
-        first = kernel.pid
-        assert kernel.run("import nest_asyncio2; nest_asyncio2.apply()").error is None
-    with kernels.lend(tmp_path) as kernel:
-        assert kernel.pid != first
-    with kernels.lend(tmp_path, nests=True) as kernel:
-        assert kernel.pid == first
+def test_who_does_not_nest_gets_a_kernel_in_which_nobody_has(private_home: Path, tmp_path: Path) -> None:
+    with SharedKernels() as kernels:
+        with kernels.lend(tmp_path) as kernel:
+            first = kernel.pid
+            assert kernel.run("import nest_asyncio2; nest_asyncio2.apply()").error is None
+        with kernels.lend(tmp_path) as kernel:
+            assert kernel.pid != first
+        with kernels.lend(tmp_path, nests=True) as kernel:
+            assert kernel.pid == first

@@ -24,12 +24,12 @@ PLANT = "(nodes, pale) => { for (const node of nodes) node.insertAdjacentHTML('b
 IN_SIGHT = """nodes => new Promise((resolve) => {
   const hidden = new Set(nodes);
   const observer = new IntersectionObserver((entries) => {
-    for (const { target, intersectionRatio } of entries)
-      intersectionRatio >= 0.99 ? hidden.delete(target) : hidden.add(target);
+    for (const { target, isIntersecting } of entries)
+      isIntersecting ? hidden.delete(target) : hidden.add(target);
     if (!hidden.size) { observer.disconnect(); resolve(true); }
-  }, { threshold: [0, 0.99] });
+  });
   for (const node of nodes) observer.observe(node);
-  setTimeout(() => { observer.disconnect(); resolve(false); }, 20000);
+  setTimeout(() => { observer.disconnect(); resolve(false); }, 5000);
 })"""
 
 
