@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
-import importlib
 import json
 import logging
 import os
@@ -32,7 +31,7 @@ from claude_nb.errors import ClaudeNbError
 from claude_nb.failures import failed_to_start, not_answering, process_ended
 from claude_nb.private import private_folder, replace_file
 from claude_nb.processes import end_left_over
-from claude_nb.shadows import telling_what_is_hidden
+from claude_nb.shadows import need_sdk
 from claude_nb.sweep import sign
 from claude_nb.watch import watched
 
@@ -140,9 +139,8 @@ class ClaudeProcess:
             self.ended.set()
 
     async def _connect(self) -> ClaudeSDKClient:
-        with telling_what_is_hidden():
-            await asyncio.to_thread(importlib.import_module, "claude_agent_sdk")  # a second, the first time
-            from claude_agent_sdk import ClaudeSDKClient
+        await asyncio.to_thread(need_sdk)
+        from claude_agent_sdk import ClaudeSDKClient
 
         client = ClaudeSDKClient(self._options(self._prepare_files()))
         try:

@@ -6,19 +6,16 @@ A notebook's folder comes first on `sys.path`. A file `mcp.py` there is what the
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from claude_nb.errors import CannotImport
 
 
-@contextlib.contextmanager
-def telling_what_is_hidden() -> Iterator[None]:
-    """What fails meanwhile is an import of ours. Raises `CannotImport`."""
+def need_sdk() -> None:
+    """Import the SDK, before whatever is taken from it; a second, the first time. Raises `CannotImport`."""
     try:
-        yield
+        import claude_agent_sdk  # noqa: F401
     except Exception as error:
         raise cannot_import(error) from error
 

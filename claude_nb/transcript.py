@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 from claude_nb.event_loop import EventLoop
 from claude_nb.logfile import OUR_THREADS
 from claude_nb.private import cannot_write, private_folder, replace_file, unfinished
+from claude_nb.shadows import need_sdk
 
 if TYPE_CHECKING:
     from claude_agent_sdk import SessionKey
@@ -111,9 +112,10 @@ def fork(session_id: str, environ: Mapping[str, str], patience: float = FORK_PAT
 
 
 def _copy_into(copied: Future[str], folder: _Folder, session_id: str) -> None:
-    from claude_agent_sdk import fork_session_via_store
-
     try:
+        need_sdk()
+        from claude_agent_sdk import fork_session_via_store
+
         with asyncio.Runner(loop_factory=EventLoop) as runner:
             copy = fork_session_via_store(folder, session_id)  # type: ignore[arg-type] # it has what is needed
             copied.set_result(runner.run(copy).session_id)
@@ -337,6 +339,7 @@ def _came_from(kept: Path) -> str | None:
 
 def _project(cwd: Path) -> Path:
     """Where Claude Code keeps the conversations of a folder."""
+    need_sdk()
     from claude_agent_sdk import project_key_for_directory
 
     return Path("projects") / project_key_for_directory(str(cwd))
