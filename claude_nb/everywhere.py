@@ -56,9 +56,10 @@ class SessionRow:
 def look(registry: Registry, *, archived: bool = False, most: int | None = None) -> list[SessionRow]:
     """The rows, the last active first, at most so many; blocks for some milliseconds a live session.
 
-    Sessions of runs where nobody is there come along while they have a process.
+    Sessions of runs where nobody is there come along while they have a process. Raises `OSError` where
+    records cannot be listed.
     """
-    records = registry.records(archived=True, unlisted=True)
+    records = registry.records(archived=True, unlisted=True, must_list=True)
     told = [r for r in records if r.process or (r.listed and (archived or not r.archived))]
     told.sort(key=lambda record: record.process is None)  # those with a process are never left out
     rows = [_row(record, registry) for record in told[:most]]

@@ -22,7 +22,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -202,26 +202,27 @@ class Registry:
     # -- reading ------------------------------------------------------------------------------
 
     def records(
-        self, folder: str | os.PathLike[str] | None = None, *, archived: bool = False, unlisted: bool = False
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        archived: bool = False,
+        unlisted: bool = False,
+        must_list: bool = False,
     ) -> list[Record]:
         """The folder's records, or everyone's without one, the last active first.
 
-        The archived and the unlisted ones only come along if they are asked for.
+        The archived and the unlisted ones only come along if they are asked for. Where records cannot be
+        listed there are none, for who goes on unrecorded; `must_list` raises `OSError` instead.
         """
         where = None if folder is None else normal_folder(folder)
         found = [
             record
-            for record in self._all()
+            for record in self._all(must_list=must_list)
             if where in (None, record.folder)
             and (archived or not record.archived)
             and (unlisted or record.listed)
         ]
         return sorted(found, key=lambda record: (-record.last_activity, record.name))
-
-    def check(self) -> None:
-        """Raise `OSError` where records cannot be listed, for who must not take that for none."""
-        with suppress(FileNotFoundError):
-            os.listdir(self.data / "sessions")  # noqa: PTH208
 
     def find(self, name: str, folder: str | os.PathLike[str]) -> Record | None:
         """The listed record of that name in the folder, archived or not. Raises `InvalidName`."""
@@ -232,13 +233,15 @@ class Registry:
         """The record as it is on disk now; None if there is none or it cannot be understood."""
         return self._read(str(self._file(record_id)))
 
-    def _all(self) -> Iterator[Record]:
+    def _all(self, *, must_list: bool) -> Iterator[Record]:
         folder = os.path.join(self.data, "sessions")  # noqa: PTH118 - Path objects would double the time
         try:
             names = os.listdir(folder)  # noqa: PTH208
         except FileNotFoundError:
             return
         except OSError as error:
+            if must_list:
+                raise
             self._report(folder, error)
             return
         for name in names:

@@ -72,7 +72,7 @@ def sweep(registry: Registry) -> SweepReport:
     """Look at everything, once. Blocks, some milliseconds where there is nothing to do. Does not raise."""
     report = SweepReport()
     try:
-        records = registry.records(archived=True, unlisted=True)
+        records = registry.records(archived=True, unlisted=True, must_list=True)
     except OSError as error:
         report.left_alone["everything"] = f"the session records cannot be read: {error}"
         log.warning("nothing can be swept, since %s", report.left_alone["everything"])

@@ -20,9 +20,7 @@ WORDS = {"asking": "waiting for you", "orphaned": "left behind", "unused": "neve
 def run(arguments: argparse.Namespace) -> int:
     """Print them; nothing is started, claimed or written."""
     try:
-        registry = Registry.default()
-        registry.check()
-        rows = look(registry, archived=arguments.all)
+        rows = look(Registry.default(), archived=arguments.all)
     except OSError as error:
         raise ClaudeNbError(f"The session records cannot be read: {error}") from None
     if arguments.json:
