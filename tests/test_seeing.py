@@ -267,6 +267,25 @@ def test_figures_are_seen_by_claude_and_not_shown_twice(headless: Kernel, api: O
     assert "is no picture" in headless.run("%claude look at the picture plt").markdown
 
 
+BARS = {
+    "text": "from tqdm import tqdm\nfor _ in tqdm(range(500), mininterval=0): pass",
+    "widget": "from tqdm.auto import tqdm\nfor _ in tqdm(range(500)): pass",
+    "rich": "from rich.progress import track\nfor _ in track(range(100)): pass",
+}
+
+
+@pytest.mark.parametrize("kind", BARS)
+def test_of_a_progress_bar_the_end_is_told_and_only_that(
+    informed: Kernel, api: OfflineAPI, kind: str
+) -> None:
+    assert informed.run(BARS[kind]).error is None
+    informed.run("%claude ECHO how far was it?")
+    told = "\n".join(block.get("text", "") for block in with_prompt(api, "ECHO how far was it?"))
+    assert "100%" in told
+    assert " 0%" not in told
+    assert len(told) < 1500
+
+
 # -- large and hostile namespaces -------------------------------------------------------------------------
 
 HOSTILE = """
