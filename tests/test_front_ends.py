@@ -113,7 +113,7 @@ def test_jupyter_console_shows_the_reply_and_asks(
         child.close(force=True)
 
 
-@pytest.mark.parametrize("notebook", ["", "/work/open.ipynb"])
+@pytest.mark.parametrize("notebook", ["", "/home/me/open.ipynb"])
 def test_where_a_server_runs_the_cells_of_an_open_notebook_it_is_said_that_nobody_can_be_asked(
     notebook: str, folder: Path, api: OfflineAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,7 +132,7 @@ def test_where_a_server_runs_the_cells_with_input_the_reply_and_the_question_com
     folder: Path, api: OfflineAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As by jupyter-server-nbmodel: no metadata, input allowed, nothing kept that comes later."""
-    monkeypatch.setenv("JPY_SESSION_NAME", "/work/open.ipynb")
+    monkeypatch.setenv("JPY_SESSION_NAME", "/home/me/open.ipynb")
     with running_kernel(folder) as kernel:
         kernel.names_its_cells = False
         cell = kernel.run("%claude -b ECHO one")

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from claude_nb.kernel.tools import RUN_CELL
+from claude_nb.quoted import Quoted
 from claude_nb.render.cards import notice_line, tool_line
 from claude_nb.render.escape import readable, visible
 from claude_nb.render.marks import ENDED, spelled_lines
@@ -32,13 +33,14 @@ def as_plain(text: str) -> str:
 
 
 def plain_page(turn: Turn) -> str:
-    """The whole turn as it stands, as a terminal would have printed it."""
+    """Return the whole turn as it stands, as a terminal would have printed it."""
     parts = [notice_line(turn.news)] if turn.news else []
-    for block in turn.blocks:
+    blocks, quoted = turn.blocks, Quoted()
+    for block in blocks:
         if isinstance(block, NoticeBlock):
             parts.append(notice_line(block.text, block.level))
         elif isinstance(block, TextBlock):
-            parts.append(as_plain(block.text))
+            parts.append(as_plain(quoted.masked(block.text, blocks)))
         elif isinstance(block, ToolUseBlock) and block.done:
             parts.append(visible(tool_line(block.name, block.input, block.state)))
     reply = turn.reply
@@ -53,6 +55,7 @@ class Terminal:
 
     def __init__(self, mode: OutputMode) -> None:
         self._mode = mode
+        self._quoted = Quoted()
         self._printed: list[Block] = []
         self._current: Block | None = None
         self._line = 0  # where the line begins that is being written, in the current text
@@ -105,7 +108,8 @@ class Terminal:
                 self._clear_status()
                 print(notice_line(block.text, block.level), end="\n\n", flush=True)
             elif isinstance(block, TextBlock):
-                self._print_text(block.text, done or to_the_end)
+                whole = done or to_the_end
+                self._print_text(self._quoted.masked(block.text, blocks, partial=not whole), whole)
             elif isinstance(block, ToolUseBlock) and done and not self._print_tool(block):
                 return
             if not done:

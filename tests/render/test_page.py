@@ -14,7 +14,7 @@ import pytest
 from claude_nb.chat.log import ChatLog, applied
 from claude_nb.chat.turns import TurnView
 from claude_nb.render.page import MOST_SHOWN, Page
-from claude_nb.render.terminal import BEGINS_AGAIN, Terminal
+from claude_nb.render.terminal import BEGINS_AGAIN, Terminal, plain_page
 from claude_nb.reply import Block, NoticeBlock, PrintedBlock, TextBlock, ThinkingBlock, ToolUseBlock
 from claude_nb.session import Session
 from claude_nb.turn import Turn
@@ -132,6 +132,25 @@ def test_a_terminal_says_that_the_reply_begins_again(capsys: pytest.CaptureFixtu
     before, after = printed.split(BEGINS_AGAIN)
     assert before.split() == ["kept", "Half", "a", "sentence", "⚠"]
     assert after.split() == ["All", "of", "it", "⚠", "and", "so", "on"]
+
+
+def test_as_plain_text_too_a_tools_secret_is_masked_where_claude_repeats_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    secret = "ghp_abcdefghijklmnopqrstuvwxyz012345"
+    turn, terminal = Turn(cast("Session", None), "a prompt"), Terminal("normal")
+    tool = ToolUseBlock("t", "Read", {"file_path": ".env"}, state="ok", result=f"TOKEN={secret}", done=True)
+    text = TextBlock("")
+    turn.log.blocks = [tool, text]
+    for char in f"It is {secret}, and ":
+        text.grow(char)
+        terminal._print_new(turn)
+    text.settle(f"It is {secret}, and more.")
+    terminal.finish(turn)
+    for shown in (plain_page(turn), capsys.readouterr().out):
+        assert "It is ghp_" in shown
+        assert ", and more." in shown
+        assert secret not in shown
 
 
 def test_what_a_command_printed_keeps_its_lines() -> None:
