@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kernel_kit import Kernel, oldest_ipykernel, running_kernel
+from kernel_kit import PATIENCE, Kernel, oldest_ipykernel, running_kernel
+from processes_kit import wait_until
 
 from claude_nb.kernel.cells import Cell, as_text, is_prompt
 from claude_nb.kernel.tracebacks import CellError
@@ -192,8 +193,8 @@ def test_streams_and_the_shell_are_as_before_between_cells_and_after_removal(ker
         kernel.run(source)
         # Looked at between cells, in a callback of the loop.
         kernel.run("asyncio.get_event_loop().call_later(0.05, lambda: globals().update(between=hooks()))")
-        time.sleep(0.3)
-        found = kernel.eval("[getattr(hook, '__module__', None) for hook in between]")
+        wait_until(lambda: kernel.eval("'between' in globals()") == "True", PATIENCE)
+        found = kernel.eval("[getattr(hook, '__module__', None) for hook in globals().pop('between')]")
         assert "claude_nb" not in found
     kernel.run("recorder.remove()")
     assert "claude_nb" not in kernel.eval("[getattr(hook, '__module__', None) for hook in hooks()]")

@@ -358,7 +358,12 @@ class Chat {
     this.sendButton.append(icon("send"));
     this.sendButton.setAttribute("aria-label", "Send");
     this.sendButton.title = "Send (Enter)";
-    this.stopButton = this.button("", "cnb-stop", () => this.store.say("stop"));
+    // By mouse it is the press that counts: what Claude writes moves the button away before the release, and
+    // then there is no click. A click of the keyboard has no detail.
+    this.stopButton = this.button("", "cnb-stop", (event) => { if (!event.detail) this.store.say("stop"); });
+    this.listen(this.stopButton, "pointerdown", (event) => {
+      if (event.isTrusted && event.button === 0) this.store.say("stop");
+    });
     this.stopButton.append(icon("stop"));
     this.stopButton.setAttribute("aria-label", "Stop");
     this.stopButton.title = "Stop (Esc)";
