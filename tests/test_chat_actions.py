@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from kernel_kit import Kernel, running_kernel
+from kernel_kit import PATIENCE, Kernel, running_kernel
 from page_kit import Page
+from processes_kit import wait_until
 
 from claude_nb.offline import OfflineAPI
 
@@ -446,7 +447,8 @@ def test_a_chat_stands_in_a_box_with_its_layout_and_tells_what_it_does(kernel: K
     page = chat(kernel, "boxed")
     ask(page, "ECHO two")
     assert page.html("prompt") == ["ECHO one", "ECHO two"]
-    assert "'busy', 'idle'" in kernel.eval("seen")
+    # The feed's thread tells it, a moment after the reply is there.
+    wait_until(lambda: "'busy', 'idle'" in kernel.eval("seen"), PATIENCE)
     assert kernel.eval("chat, chat.children if hasattr(chat, 'children') else None, chat.layout.height") == (
         "(ChatWidget('boxed'), None, '300px')"
     )
