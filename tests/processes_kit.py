@@ -308,6 +308,16 @@ def sleeper(environment: dict[str, str] | None = None) -> Iterator[Identity]:
             process.kill()
 
 
+def eventually(condition: Callable[[], object], patience: float = 60.0) -> bool:
+    """Wait for the condition, at most so many seconds, and return whether it came true."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
 def wait_until(condition: Callable[[], bool], seconds: float) -> float:
     """Wait for the condition, at most so long, and return how long it took."""
     began = time.monotonic()

@@ -6,12 +6,12 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 from claude_agent_sdk import SystemMessage
+from processes_kit import eventually
 
 import claude_nb
 from claude_nb import commands
@@ -68,15 +68,6 @@ def cli(manager: SessionManager, tmp_path: Path) -> Path:
     program.chmod(0o755)
     manager.cli_path = str(program)
     return folder
-
-
-def eventually(condition: Callable[[], object], patience: float = PATIENCE) -> bool:
-    deadline = time.monotonic() + patience
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def streaming(session: Session) -> Turn:

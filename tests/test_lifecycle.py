@@ -10,12 +10,12 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 from kernel_kit import running_kernel
+from processes_kit import eventually
 from traitlets import TraitError
 
 import claude_nb
@@ -31,15 +31,6 @@ from claude_nb.turn import Turn
 pytestmark = pytest.mark.cli
 
 PATIENCE = 60.0
-
-
-def eventually(condition: Callable[[], object], patience: float = 15.0) -> bool:
-    deadline = time.monotonic() + patience
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def told(session: Session, word: str = "heron") -> None:

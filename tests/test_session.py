@@ -8,11 +8,11 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
+from processes_kit import eventually
 
 import claude_nb
 from claude_nb.errors import InvalidName, ShuttingDown
@@ -25,15 +25,6 @@ from claude_nb.state import State
 pytestmark = pytest.mark.cli
 
 PATIENCE = 60.0
-
-
-def eventually(condition: Callable[[], bool], patience: float = 10.0) -> bool:
-    deadline = time.monotonic() + patience
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def test_the_second_prompt_goes_to_the_same_process_which_knows_the_first(manager: SessionManager) -> None:
